@@ -1,0 +1,138 @@
+/* The configuration: one table of keys -> one typed, immutable struct.
+ *
+ * A file in INI form (read with inih), then the environment (VESTIBULE_<SECTION>_<KEY>), then defaults. All errors are
+ * gathered and shown at once; a key that is unknown, or whose feature is not there yet, is an error. Syntax and ranges
+ * are checked here; whether a file can be opened or a port be bound is found out by whoever does it. */
+#ifndef VESTIBULE_CONF_CONF_H
+#define VESTIBULE_CONF_CONF_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#define CONF_DEFAULT_PATH "/etc/vestibule/vestibule.conf"
+#define CONF_ADDRESSES_MAX 32
+#define CONF_LISTENERS_MAX 32
+#define CONF_UPSTREAMS_MAX 8
+#define CONF_CERTIFICATES_MAX 256
+#define CONF_BACKENDS_MAX 8
+
+/* "host:port" split. "*" is every address of both families. The host is a name or a numeric address without
+ * brackets. */
+struct conf_address {
+    const char *host;
+    uint16_t port;
+};
+
+struct conf_addresses {
+    size_t count;
+    struct conf_address at[CONF_ADDRESSES_MAX];
+};
+
+enum conf_listener_tls { CONF_IMPLICIT, CONF_STARTTLS };
+
+struct conf_listener {
+    const char *name;
+    struct conf_addresses address;
+    enum conf_listener_tls tls;
+    bool require_tls;
+    size_t upstream;      /* index into upstreams */
+    uint16_t min_version; /* 0x0301 to 0x0304; [tls]'s where the file is silent */
+};
+
+struct conf_certificate {
+    const char *chain;
+    const char *key; /* the chain's path when one file holds both */
+};
+
+enum conf_helo { CONF_HELO_CLIENT, CONF_HELO_PROXY };
+
+struct conf_upstream {
+    const char *name;
+    struct conf_addresses address; /* tried in order */
+    enum conf_helo helo;
+    unsigned hide;           /* enum conf_hide bits */
+    uint64_t queue_timeout;  /* milliseconds, as all times */
+    uint64_t connect_timeout;
+    uint64_t reply_timeout;
+    uint64_t data_timeout;
+    bool trace;              /* identity: the Received header, or none */
+};
+
+enum conf_hide {
+    CONF_HIDE_SIZE = 1 << 0,
+    CONF_HIDE_8BITMIME = 1 << 1,
+    CONF_HIDE_SMTPUTF8 = 1 << 2,
+    CONF_HIDE_DSN = 1 << 3,
+    CONF_HIDE_PIPELINING = 1 << 4,
+    CONF_HIDE_ENHANCEDSTATUSCODES = 1 << 5,
+};
+
+enum conf_received { CONF_RECEIVED_FULL, CONF_RECEIVED_NO_IP, CONF_RECEIVED_NONE };
+enum conf_newline { CONF_NORMALIZE, CONF_REJECT };
+enum conf_log_target { CONF_LOG_STDERR, CONF_LOG_SYSLOG };
+enum conf_log_format { CONF_LOG_LOGFMT, CONF_LOG_JSON };
+enum conf_log_level { CONF_LOG_DEBUG, CONF_LOG_INFO, CONF_LOG_WARNING, CONF_LOG_ERROR };
+enum conf_mechanism { CONF_PLAIN = 1 << 0, CONF_LOGIN = 1 << 1 };
+
+struct conf {
+    /* [server] */
+    const char *hostname;
+    const char *user; /* NULL: stay who we are */
+    unsigned workers;
+    const char *state_dir;
+    unsigned max_sessions;
+    uint64_t drain_timeout;
+    /* [tls] */
+    size_t certificate_count; /* 0: a self-signed one in state_dir */
+    struct conf_certificate certificate[CONF_CERTIFICATES_MAX];
+    uint16_t min_version;
+    const char *ciphers; /* NULL: the engine's list */
+    const char *groups;
+    const char *ticket_keys; /* a file; NULL: made and rotated */
+    uint64_t handshake_timeout;
+    /* [listener NAME] */
+    size_t listener_count;
+    struct conf_listener listener[CONF_LISTENERS_MAX];
+    /* [auth] */
+    size_t backend_count;
+    const char *backend[CONF_BACKENDS_MAX]; /* "file:/etc/vestibule/users" */
+    unsigned mechanisms;                    /* enum conf_mechanism bits */
+    uint64_t failure_delay;
+    unsigned max_failures;
+    /* [upstream NAME]; [upstream] alone is "mta" */
+    size_t upstream_count;
+    struct conf_upstream upstream[CONF_UPSTREAMS_MAX];
+    /* [message] */
+    uint64_t max_size; /* octets; 0: the MTA's SIZE, and where it gives none, 50M */
+    enum conf_received received;
+    enum conf_newline bare_newline;
+    /* [log] */
+    enum conf_log_target log_target;
+    enum conf_log_format log_format;
+    enum conf_log_level log_level;
+    /* all strings above live here */
+    struct conf_strings *strings;
+};
+
+/* One sentence a line: "FILE:LINE: [section] key: what is wrong; what to do". */
+struct conf_errors {
+    size_t count;
+    char text[16384]; /* newline after each; when it is full the last line says how many more */
+};
+
+/* Pure. `text` of a file called `name`, and `environment` (NULL-ended, "NAME=value"; NULL: none). NULL when errors. */
+struct conf *conf_parse(const char *text, size_t len, const char *name, char *const *environment,
+                        struct conf_errors *errors);
+
+/* Reads `path`; NULL is CONF_DEFAULT_PATH, which need not exist. The file must not be writable by others. */
+struct conf *conf_load(const char *path, char *const *environment, struct conf_errors *errors);
+
+void conf_free(struct conf *c);
+
+/* Writes the configuration in force, every key, defaults included, in a form that conf_parse reads back to the same
+ * struct: what `vestibule config` prints and what the front is given. Keys not supported yet do not appear. */
+bool conf_write(FILE *out, const struct conf *c);
+
+#endif

@@ -1,0 +1,38 @@
+/* What an MTA's EHLO offered, as far as we can carry it, and what we offer to a client in turn. */
+#ifndef VESTIBULE_PROXY_CAPABILITIES_H
+#define VESTIBULE_PROXY_CAPABILITIES_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "proxy/buf.h"
+#include "proxy/command.h"
+#include "proxy/reply.h"
+
+struct capabilities {
+    bool known;          /* false: no MTA has answered yet; only what needs no MTA is offered */
+    unsigned extensions; /* enum extension bits out of SIZE, 8BITMIME, SMTPUTF8, DSN, CHUNKING, PIPELINING, ... */
+    uint64_t size;       /* RFC 1870: 0 when the MTA gave no number */
+};
+
+/* From a 250 to EHLO; a reply to HELO is learnt with `esmtp` false and offers nothing. */
+void capabilities_learn(struct capabilities *out, const struct reply *r, bool esmtp);
+
+struct capabilities_offer {
+    const char *hostname;
+    bool starttls;          /* offered here and now */
+    const char *mechanisms; /* "PLAIN LOGIN", or NULL: AUTH is not offered here and now */
+    uint64_t max_size;      /* our own limit; 0: the MTA's alone */
+    unsigned hidden;        /* enum extension bits never to offer */
+};
+
+/* The effective SIZE limit: the smaller of ours and the MTA's; 0 is none. */
+uint64_t capabilities_size(const struct capabilities *mta, uint64_t max_size);
+
+/* The bits a client may use in this session: ours, and the MTA's that we carry, without the hidden ones. */
+unsigned capabilities_offered(const struct capabilities *mta, unsigned hidden);
+
+/* Writes the whole `250-...` answer to EHLO. */
+bool capabilities_write(struct buf *out, const struct capabilities *mta, const struct capabilities_offer *offer);
+
+#endif

@@ -1,0 +1,70 @@
+/* What the vault and a worker of the front say to each other over their socketpair: short, typed, framed.
+ *
+ * Pure codec. Numbers are in the machine's order (both ends are one binary). Views point into the buffer that was
+ * decoded. Either side treats a frame that does not decode as the other's corruption and closes the channel. */
+#ifndef VESTIBULE_PROXY_CHANNEL_H
+#define VESTIBULE_PROXY_CHANNEL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "auth/sasl.h"
+#include "proxy/buf.h"
+#include "tls/certificate.h"
+#include "tls/ticket.h"
+
+#define CHANNEL_FRAME_MAX 2048
+
+enum channel_type {
+    /* front -> vault */
+    CHANNEL_READY = 1, /* this worker accepts */
+    CHANNEL_SIGN,      /* number, certificate, algorithm, input */
+    CHANNEL_VERIFY,    /* number, listener, address, credential */
+    CHANNEL_CANCEL,    /* number: the session is gone, no answer is wanted */
+    /* vault -> front */
+    CHANNEL_SIGNED,  /* number, signature; empty: refused */
+    CHANNEL_VERDICT, /* number, verdict */
+    CHANNEL_TICKETS, /* keys */
+    CHANNEL_DRAIN,   /* accept no more, finish what is under way */
+};
+
+enum channel_verdict { CHANNEL_ACCEPTED, CHANNEL_REJECTED, CHANNEL_UNAVAILABLE, CHANNEL_LIMITED };
+
+struct channel_frame {
+    enum channel_type type;
+    uint64_t number; /* the worker's own: answers carry their question's */
+    union {
+        struct {
+            uint32_t certificate;
+            uint16_t algorithm;
+            const uint8_t *input;
+            size_t len; /* at most TLS_SIGN_INPUT_MAX */
+        } sign;
+        struct {
+            uint32_t listener;
+            uint8_t address[16];
+            enum sasl_mechanism mechanism;
+            const char *login; /* not NUL-ended */
+            size_t login_len;
+            const char *password;
+            size_t password_len;
+        } verify;
+        struct {
+            const uint8_t *signature;
+            size_t len; /* at most TLS_SIGNATURE_MAX */
+        } signature;
+        enum channel_verdict verdict;
+        struct ticket_keys tickets;
+    } as;
+};
+
+enum channel_status { CHANNEL_MORE, CHANNEL_FRAME, CHANNEL_BAD };
+
+/* False: no room in `out`, or the frame breaks a limit. */
+bool channel_encode(struct buf *out, const struct channel_frame *frame);
+
+/* One frame from the front of `in`; *used is its length on the wire. */
+enum channel_status channel_decode(struct channel_frame *out, size_t *used, const uint8_t *in, size_t len);
+
+#endif

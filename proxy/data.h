@@ -1,0 +1,39 @@
+/* Message data: decoded from the client (RFC 5321 4.1.1.4, 4.5.2), encoded anew for the MTA, in one pass.
+ *
+ * The end of data is CR LF . CR LF and nothing else. What comes out is canonical: every line ends in CR LF, every line
+ * that starts with a dot is stuffed, and the terminating dot is not among it: that is the caller's to write. After a
+ * fault nothing more comes out, but the input is still followed to its true end. Pure. */
+#ifndef VESTIBULE_PROXY_DATA_H
+#define VESTIBULE_PROXY_DATA_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum data_newline {
+    DATA_NORMALIZE, /* a bare LF becomes CR LF, and what follows is a line start */
+    DATA_REJECT,    /* a bare LF is a fault */
+};
+
+enum data_fault { DATA_FINE, DATA_BARE_CR, DATA_BARE_LF, DATA_NUL, DATA_TOO_BIG };
+
+struct data_scan {
+    enum data_newline newline;
+    enum data_fault fault; /* the first one */
+    unsigned char state;   /* where in the line we stand; see data.c */
+    bool finished;         /* the end of data has been read */
+    uint64_t octets;       /* decoded size so far, line ends as CR LF (RFC 1870 counts these) */
+    uint64_t max_octets;   /* 0: no limit */
+};
+
+/* At most this many octets come out for one that goes in, and this many more at the end. */
+#define DATA_GROWTH 3
+#define DATA_TAIL 4
+
+void data_init(struct data_scan *d, enum data_newline newline, uint64_t max_octets);
+
+/* Reads from `in` until it or the room in `out` ends or the end of data was read (finished). Returns what was read;
+ * *out_len is what was written. Bytes behind the end of data are never touched. */
+size_t data_scan(struct data_scan *d, const uint8_t *in, size_t len, uint8_t *out, size_t cap, size_t *out_len);
+
+#endif
