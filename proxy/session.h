@@ -1,0 +1,21 @@
+/* The session driver: two sockets, a TLS engine, the pure SMTP core, one timer. After every event it moves bytes until
+ * nothing moves, then arms the polls. */
+#ifndef VESTIBULE_PROXY_SESSION_H
+#define VESTIBULE_PROXY_SESSION_H
+
+#include "proxy/channel.h"
+#include "proxy/worker.h"
+
+/* Takes over `fd`, whatever happens. */
+void session_open(struct worker *w, const struct port *port, int fd, const struct address *from);
+
+/* The vault's answer to this session's question. */
+void session_answer(struct session *s, const struct channel_frame *frame);
+
+/* The vault is gone: no question will be answered any more. */
+void session_orphan(struct session *s);
+
+void session_drain(struct session *s); /* 421 at the next chance that loses no message */
+void session_kill(struct session *s);  /* drain_timeout is over */
+
+#endif

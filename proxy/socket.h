@@ -1,0 +1,36 @@
+/* Non-blocking sockets moved by hand: read into and written from queues, one status word, no event loop. */
+#ifndef VESTIBULE_PROXY_SOCKET_H
+#define VESTIBULE_PROXY_SOCKET_H
+
+#include <stddef.h>
+#include <stdbool.h>
+
+#include "proxy/address.h"
+#include "proxy/buf.h"
+
+enum socket_status {
+    SOCKET_MOVED,
+    SOCKET_BLOCKED, /* nothing now; wait for the poll */
+    SOCKET_ENDED,   /* the peer sent its end of file */
+    SOCKET_FAILED,  /* reset, or out of memory */
+};
+
+/* Reads at most `most` octets, and no more than there is room for, behind what is queued. */
+enum socket_status socket_fill(int fd, struct buf *b, size_t most);
+
+/* Writes what is queued. MOVED: some or all of it; nothing queued is BLOCKED. */
+enum socket_status socket_drain(int fd, struct buf *b);
+
+/* Reads and forgets. */
+enum socket_status socket_discard(int fd);
+
+/* -1 with errno: EAGAIN when nobody waits. */
+int socket_accept(int listening, struct address *peer);
+
+/* Starts a connection; -1 with errno. */
+int socket_connect(const struct address *to);
+
+/* 0 when the started connection stands, else its errno. */
+int socket_connected(int fd);
+
+#endif
