@@ -1,7 +1,8 @@
 /* A byte queue that is born with its maximum and holds no memory while it is empty.
  *
- * Zero state: buf_init. Ownership: the struct is embedded in its owner, the storage is the queue's.
- * Pure: no socket, no clock. */
+ * Octets that it moves or copies to other storage leave no copy behind, so wiping them once is
+ * enough. Zero state: buf_init. Ownership: the struct is embedded in its owner, the storage is the
+ * queue's. Pure: no socket, no clock. */
 #ifndef VESTIBULE_PROXY_BUF_H
 #define VESTIBULE_PROXY_BUF_H
 
@@ -19,7 +20,7 @@ struct buf {
 
 void buf_init(struct buf *b, size_t max);
 
-/* Forgets the bytes and releases the storage; the queue stays usable. */
+/* Overwrites and forgets the bytes and releases the storage; the queue stays usable. */
 void buf_clear(struct buf *b);
 
 static inline size_t buf_len(const struct buf *b)
@@ -27,9 +28,10 @@ static inline size_t buf_len(const struct buf *b)
     return b->end - b->start;
 }
 
+/* Never NULL, so that it may go to memcpy with a length of 0. */
 static inline const uint8_t *buf_data(const struct buf *b)
 {
-    return b->storage + b->start;
+    return b->storage != NULL ? b->storage + b->start : (const uint8_t *)"";
 }
 
 static inline size_t buf_room(const struct buf *b)
@@ -42,8 +44,9 @@ bool buf_append(struct buf *b, const void *data, size_t len);
 bool buf_text(struct buf *b, const char *text);
 bool buf_printf(struct buf *b, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* At least `want` writable octets behind the unread ones, followed by buf_commit of what was used.
- * NULL when they would not fit below the maximum or memory is short. */
+/* At least `want` writable octets behind the unread ones, followed by buf_commit of what was used
+ * (0 is fine: an empty queue lets its storage go again). NULL when they would not fit below the
+ * maximum or memory is short. */
 uint8_t *buf_reserve(struct buf *b, size_t want);
 void buf_commit(struct buf *b, size_t used);
 
