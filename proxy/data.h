@@ -1,8 +1,10 @@
-/* Message data: decoded from the client (RFC 5321 4.1.1.4, 4.5.2), encoded anew for the MTA, in one pass.
+/* Message data: decoded from the client (RFC 5321 4.1.1.4, 4.5.2), encoded anew for the MTA, in one
+ * pass.
  *
- * The end of data is CR LF . CR LF and nothing else. What comes out is canonical: every line ends in CR LF, every line
- * that starts with a dot is stuffed, and the terminating dot is not among it: that is the caller's to write. After a
- * fault nothing more comes out, but the input is still followed to its true end. Pure. */
+ * The end of data is CR LF . CR LF and nothing else. What comes out is canonical: every line ends
+ * in CR LF, every line that starts with a dot is stuffed, and the terminating dot is not among it:
+ * that is the caller's to write. After a fault nothing more comes out, but the input is still
+ * followed to its true end. Pure. */
 #ifndef VESTIBULE_PROXY_DATA_H
 #define VESTIBULE_PROXY_DATA_H
 
@@ -22,18 +24,33 @@ struct data_scan {
     enum data_fault fault; /* the first one */
     unsigned char state;   /* where in the line we stand; see data.c */
     bool finished;         /* the end of data has been read */
-    uint64_t octets;       /* decoded size so far, line ends as CR LF (RFC 1870 counts these) */
-    uint64_t max_octets;   /* 0: no limit */
+    uint64_t octets;     /* decoded size so far, line ends as CR LF (RFC 1870 counts these); stands
+                            still after a fault */
+    uint64_t max_octets; /* 0: no limit */
 };
 
-/* At most this many octets come out for one that goes in, and this many more at the end. */
-#define DATA_GROWTH 3
-#define DATA_TAIL 4
+/* At most this many octets come out for one that goes in; with that much room in `out` a call gets
+ * ahead. */
+#define DATA_GROWTH 2
+
+/* What the caller writes when `finished` and DATA_FINE: `.` CR LF alone. What came out before it is
+ * empty or ends in CR LF, always, so nothing else is ever needed. */
+#define DATA_END ".\r\n"
+#define DATA_TAIL 3
 
 void data_init(struct data_scan *d, enum data_newline newline, uint64_t max_octets);
 
-/* Reads from `in` until it or the room in `out` ends or the end of data was read (finished). Returns what was read;
- * *out_len is what was written. Bytes behind the end of data are never touched. */
-size_t data_scan(struct data_scan *d, const uint8_t *in, size_t len, uint8_t *out, size_t cap, size_t *out_len);
+/* Reads from `in` until it or the room in `out` ends or the end of data was read (finished).
+ * Returns what was read; *out_len is what was written. Bytes behind the end of data are never
+ * touched. */
+size_t data_scan(struct data_scan *d, const uint8_t *in, size_t len, uint8_t *out, size_t cap,
+                 size_t *out_len);
+
+/* How many octets at the front of `in` go out just as they came: whole lines and beginnings of
+ * lines, up to a dot at a line start, a NUL, an LF without CR or a CR without LF (yet).
+ * `line_start`: a dot at the very front is such a dot. The second is for machines without SSE2, and
+ * the yardstick of the first. */
+size_t data_clean(const uint8_t *in, size_t len, bool line_start);
+size_t data_clean_portable(const uint8_t *in, size_t len, bool line_start);
 
 #endif

@@ -1,0 +1,285 @@
+#include "proxy/data.h"
+
+#include <string.h>
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
+
+/* Where in the input we stand. Octets that may turn out to be the end of data, or half a line end,
+ * have been read but not written. Only CR LF makes a line start at which a dot may be stuffed or
+ * end the message: a client that sent a bare LF did not know that a line begins behind it, so a dot
+ * there is content and is stuffed on its way out. */
+enum data_state {
+    DATA_START,      /* behind CR LF, or at the very beginning */
+    DATA_SOFT_START, /* behind a bare LF that was written as CR LF */
+    DATA_MIDDLE,
+    DATA_CR,
+    DATA_DOT,    /* CR LF . */
+    DATA_DOT_CR, /* CR LF . CR */
+};
+
+/* Returning to the fast path costs a look at 64 octets; where faults or dots are dense that would
+ * be for nothing. */
+enum { DATA_SLOW_STRETCH = 16 };
+
+struct data_out {
+    uint8_t *at;
+    size_t len;
+    size_t cap;
+};
+
+void data_init(struct data_scan *d, enum data_newline newline, uint64_t max_octets)
+{
+    *d = (struct data_scan){.newline = newline, .state = DATA_START, .max_octets = max_octets};
+}
+
+static void data_fail(struct data_scan *d, enum data_fault fault)
+{
+    if (d->fault == DATA_FINE)
+        d->fault = fault;
+}
+
+static uint64_t data_allowance(const struct data_scan *d)
+{
+    return d->max_octets == 0 ? UINT64_MAX : d->max_octets - d->octets;
+}
+
+/* `size` is what the message grows by: a stuffed dot is written twice and counts once. */
+static void data_put(struct data_scan *d, struct data_out *out, const void *octets, size_t len,
+                     size_t size)
+{
+    if (d->fault != DATA_FINE)
+        return;
+    if (size > data_allowance(d)) {
+        data_fail(d, DATA_TOO_BIG);
+        return;
+    }
+    memcpy(out->at + out->len, octets, len);
+    out->len += len;
+    d->octets += size;
+}
+
+/* An octet to which a dot before it, if any, makes no difference. */
+static void data_step_plain(struct data_scan *d, struct data_out *out, uint8_t c)
+{
+    d->state = DATA_MIDDLE;
+    switch (c) {
+    case '\r':
+        d->state = DATA_CR;
+        break;
+    case '\n':
+        if (d->newline == DATA_REJECT)
+            data_fail(d, DATA_BARE_LF);
+        data_put(d, out, "\r\n", 2, 2);
+        d->state = DATA_SOFT_START;
+        break;
+    case '\0':
+        data_fail(d, DATA_NUL);
+        break;
+    default:
+        data_put(d, out, &c, 1, 1);
+    }
+}
+
+/* A line whose content begins with a dot, whether or not the client stuffed it. */
+static void data_step_first(struct data_scan *d, struct data_out *out, uint8_t c)
+{
+    if (c != '.') {
+        data_step_plain(d, out, c);
+        return;
+    }
+    data_put(d, out, "..", 2, 1);
+    d->state = DATA_MIDDLE;
+}
+
+static void data_step(struct data_scan *d, struct data_out *out, uint8_t c)
+{
+    switch ((enum data_state)d->state) {
+    case DATA_START:
+        if (c == '.')
+            d->state = DATA_DOT;
+        else
+            data_step_plain(d, out, c);
+        break;
+    case DATA_DOT:
+        if (c == '\r')
+            d->state = DATA_DOT_CR;
+        else
+            data_step_first(d, out, c);
+        break;
+    case DATA_SOFT_START:
+        data_step_first(d, out, c);
+        break;
+    case DATA_MIDDLE:
+        data_step_plain(d, out, c);
+        break;
+    case DATA_CR:
+        if (c == '\n') {
+            data_put(d, out, "\r\n", 2, 2);
+            d->state = DATA_START;
+        } else {
+            data_fail(d, DATA_BARE_CR);
+            data_step_plain(d, out, c);
+        }
+        break;
+    case DATA_DOT_CR:
+        if (c == '\n') {
+            d->finished = true;
+        } else {
+            data_fail(d, DATA_BARE_CR);
+            data_step_plain(d, out, c);
+        }
+        break;
+    }
+}
+
+/* Copies what needs no thought. */
+static size_t data_copy(struct data_scan *d, struct data_out *out, const uint8_t *in, size_t len)
+{
+    bool line_start = d->state == DATA_START || d->state == DATA_SOFT_START;
+
+    if (!line_start && d->state != DATA_MIDDLE)
+        return 0;
+    if (len > out->cap - out->len)
+        len = out->cap - out->len;
+    if (len > data_allowance(d))
+        len = (size_t)data_allowance(d);
+    len = data_clean(in, len, line_start);
+    if (len == 0)
+        return 0;
+    memcpy(out->at + out->len, in, len);
+    out->len += len;
+    d->octets += len;
+    d->state = in[len - 1] == '\n' ? DATA_START : DATA_MIDDLE;
+    return len;
+}
+
+/* After a fault only a CR can begin what we still look for. */
+static size_t data_skip(struct data_scan *d, const uint8_t *in, size_t len)
+{
+    const uint8_t *cr;
+
+    if (d->state != DATA_MIDDLE)
+        return 0;
+    cr = memchr(in, '\r', len);
+    return cr != NULL ? (size_t)(cr - in) : len;
+}
+
+size_t data_scan(struct data_scan *d, const uint8_t *in, size_t len, uint8_t *out, size_t cap,
+                 size_t *out_len)
+{
+    struct data_out to = {.at = out, .cap = cap};
+    size_t i = 0;
+
+    while (i < len && !d->finished) {
+        size_t slow;
+
+        if (d->fault == DATA_FINE)
+            i += data_copy(d, &to, in + i, len - i);
+        else
+            i += data_skip(d, in + i, len - i);
+        slow = i;
+        while (i < len && i - slow < DATA_SLOW_STRETCH && !d->finished) {
+            if (d->fault == DATA_FINE && to.cap - to.len < DATA_GROWTH)
+                goto full;
+            data_step(d, &to, in[i++]);
+        }
+    }
+full:
+    *out_len = to.len;
+    return i;
+}
+
+static bool data_word_has(uint64_t word, uint8_t c)
+{
+    uint64_t ones = UINT64_MAX / 255;
+    uint64_t x = word ^ (ones * c);
+
+    return ((x - ones) & ~x & (ones << 7)) != 0;
+}
+
+static size_t data_clean_words(const uint8_t *in, size_t len)
+{
+    size_t i = 0;
+
+    while (len - i >= sizeof(uint64_t)) {
+        uint64_t word;
+
+        memcpy(&word, in + i, sizeof(word));
+        if (data_word_has(word, '\r') || data_word_has(word, '\n') || data_word_has(word, '\0'))
+            break;
+        i += sizeof(word);
+    }
+    return i;
+}
+
+size_t data_clean_portable(const uint8_t *in, size_t len, bool line_start)
+{
+    size_t i = 0;
+
+    while (i < len && !(line_start && in[i] == '.')) {
+        line_start = false;
+        i += data_clean_words(in + i, len - i);
+        while (i < len && in[i] != '\r' && in[i] != '\n' && in[i] != '\0')
+            i++;
+        if (len - i < 2 || in[i] != '\r' || in[i + 1] != '\n')
+            break;
+        i += 2;
+        line_start = true;
+    }
+    return i;
+}
+
+#ifdef __SSE2__
+/* Bit i is set where octet i of 64 is `c`. */
+static uint64_t data_mask(const __m128i block[4], char c)
+{
+    __m128i wanted = _mm_set1_epi8(c);
+    uint64_t mask = 0;
+
+    for (unsigned i = 0; i < 4; i++) {
+        unsigned part = (unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(block[i], wanted));
+
+        mask |= (uint64_t)part << (16 * i);
+    }
+    return mask;
+}
+
+/* 64 octets at once, line ends included: an LF must stand exactly where a CR stands before it, a
+ * NUL nowhere, a dot not behind an LF. */
+size_t data_clean(const uint8_t *in, size_t len, bool line_start)
+{
+    uint64_t cr_before = 0;
+    uint64_t lf_before = line_start ? 1 : 0;
+    size_t i = 0;
+
+    while (len - i >= 64) {
+        __m128i block[4];
+        uint64_t cr, lf, behind_cr, behind_lf, dirty;
+
+        for (unsigned k = 0; k < 4; k++)
+            block[k] = _mm_loadu_si128((const __m128i *)(const void *)(in + i + 16 * k));
+        cr = data_mask(block, '\r');
+        lf = data_mask(block, '\n');
+        behind_cr = cr << 1 | cr_before;
+        behind_lf = lf << 1 | lf_before;
+        dirty = (lf ^ behind_cr) | data_mask(block, '\0') | (data_mask(block, '.') & behind_lf);
+        if (dirty != 0) {
+            unsigned at = (unsigned)__builtin_ctzll(dirty);
+
+            /* Behind a CR it is the CR that is amiss. */
+            return i + at - (size_t)(behind_cr >> at & 1);
+        }
+        cr_before = cr >> 63;
+        lf_before = lf >> 63;
+        i += 64;
+    }
+    i -= (size_t)cr_before;
+    return i + data_clean_portable(in + i, len - i, lf_before != 0);
+}
+#else
+size_t data_clean(const uint8_t *in, size_t len, bool line_start)
+{
+    return data_clean_portable(in, len, line_start);
+}
+#endif
