@@ -14,9 +14,10 @@ struct address {
     struct sockaddr_storage storage;
 };
 
-/* Resolves host and port; blocks, so the vault alone does it, at start and reload. Returns how many of at most `max`
- * were found; 0: *error is a sentence's worth of reason. */
-size_t address_resolve(struct address *out, size_t max, const char *host, uint16_t port, const char **error);
+/* Resolves host and port; blocks, so the vault alone does it, at start and reload. Returns how many
+ * of at most `max` were found; 0: *error is a sentence's worth of reason. */
+size_t address_resolve(struct address *out, size_t max, const char *host, uint16_t port,
+                       const char **error);
 
 /* "192.0.2.1" or "2001:db8::1"; a v4-mapped address as IPv4. */
 void address_host(char out[ADDRESS_TEXT_MAX], const struct address *a);

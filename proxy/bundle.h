@@ -1,5 +1,6 @@
-/* What a new front is given through a descriptor: the configuration in force, certificate chains, addresses, ticket
- * keys, and which inherited descriptor is what. No private key, no password, no path that it could open. Pure codec. */
+/* What a new front is given through a descriptor: the configuration in force, certificate chains,
+ * addresses, ticket keys, and which inherited descriptor is what. No private key, no password, no
+ * path that it could open. Pure codec. */
 #ifndef VESTIBULE_PROXY_BUNDLE_H
 #define VESTIBULE_PROXY_BUNDLE_H
 
@@ -31,7 +32,8 @@ struct bundle {
     } upstream[CONF_UPSTREAMS_MAX]; /* resolved, in the order of conf->upstream */
     size_t socket_count;
     struct bundle_socket socket[BUNDLE_SOCKETS_MAX];
-    int32_t first_channel; /* channel of worker i is descriptor first_channel + i, conf->workers of them */
+    int32_t first_channel; /* channel of worker i is descriptor first_channel + i, conf->workers of
+                              them */
     int32_t log;           /* descriptor of the log */
     struct ticket_keys tickets;
 };

@@ -1,7 +1,9 @@
-/* What the vault and a worker of the front say to each other over their socketpair: short, typed, framed.
+/* What the vault and a worker of the front say to each other over their socketpair: short, typed,
+ * framed.
  *
- * Pure codec. Numbers are in the machine's order (both ends are one binary). Views point into the buffer that was
- * decoded. Either side treats a frame that does not decode as the other's corruption and closes the channel. */
+ * Pure codec. Numbers are in the machine's order (both ends are one binary). Views point into the
+ * buffer that was decoded. Either side treats a frame that does not decode as the other's
+ * corruption and closes the channel. */
 #ifndef VESTIBULE_PROXY_CHANNEL_H
 #define VESTIBULE_PROXY_CHANNEL_H
 
@@ -65,6 +67,7 @@ enum channel_status { CHANNEL_MORE, CHANNEL_FRAME, CHANNEL_BAD };
 bool channel_encode(struct buf *out, const struct channel_frame *frame);
 
 /* One frame from the front of `in`; *used is its length on the wire. */
-enum channel_status channel_decode(struct channel_frame *out, size_t *used, const uint8_t *in, size_t len);
+enum channel_status channel_decode(struct channel_frame *out, size_t *used, const uint8_t *in,
+                                   size_t len);
 
 #endif

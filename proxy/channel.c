@@ -1,0 +1,209 @@
+#include "proxy/channel.h"
+
+#include <string.h>
+
+#include "proxy/wire.h"
+
+/* On the wire: length of the whole frame, type, number, then what the type carries. */
+enum { CHANNEL_HEADER = 4 + 4 + 8 };
+
+static bool channel_mechanism_known(uint32_t mechanism)
+{
+    return mechanism == SASL_PLAIN || mechanism == SASL_LOGIN;
+}
+
+/* A C string reads the wrong login where a NUL stands inside, so none gets through. */
+static bool channel_text_fits(const char *text, size_t len, size_t max)
+{
+    return text != NULL && len > 0 && len <= max && memchr(text, '\0', len) == NULL;
+}
+
+/* One judge for both directions: what may not be sent is not taken either. */
+static bool channel_valid(const struct channel_frame *f)
+{
+    switch (f->type) {
+    case CHANNEL_READY:
+    case CHANNEL_CANCEL:
+    case CHANNEL_DRAIN:
+        return true;
+    case CHANNEL_SIGN:
+        return f->as.sign.input != NULL && f->as.sign.len > 0 &&
+               f->as.sign.len <= TLS_SIGN_INPUT_MAX;
+    case CHANNEL_VERIFY:
+        return channel_mechanism_known(f->as.verify.mechanism) &&
+               channel_text_fits(f->as.verify.login, f->as.verify.login_len, SASL_LOGIN_MAX) &&
+               channel_text_fits(f->as.verify.password, f->as.verify.password_len,
+                                 SASL_PASSWORD_MAX);
+    case CHANNEL_SIGNED:
+        return f->as.signature.len == 0 ||
+               (f->as.signature.signature != NULL && f->as.signature.len <= TLS_SIGNATURE_MAX);
+    case CHANNEL_VERDICT:
+        return f->as.verdict <= CHANNEL_LIMITED;
+    case CHANNEL_TICKETS:
+        return f->as.tickets.count <= TICKET_KEYS_MAX;
+    }
+    return false;
+}
+
+static size_t channel_body_len(const struct channel_frame *f)
+{
+    switch (f->type) {
+    case CHANNEL_SIGN:
+        return 4 + 2 + 2 + f->as.sign.len;
+    case CHANNEL_VERIFY:
+        return 4 + 16 + 4 + 2 + 2 + f->as.verify.login_len + f->as.verify.password_len;
+    case CHANNEL_SIGNED:
+        return 2 + f->as.signature.len;
+    case CHANNEL_VERDICT:
+        return 4;
+    case CHANNEL_TICKETS:
+        return 4 + f->as.tickets.count * TICKET_KEY_LEN;
+    default:
+        return 0;
+    }
+}
+
+static uint8_t *channel_put(uint8_t *to, const void *from, size_t len)
+{
+    if (len > 0)
+        memcpy(to, from, len);
+    return to + len;
+}
+
+static uint8_t *channel_put_u16(uint8_t *to, size_t value)
+{
+    const uint16_t narrow = (uint16_t)value;
+
+    return channel_put(to, &narrow, sizeof narrow);
+}
+
+static uint8_t *channel_put_u32(uint8_t *to, size_t value)
+{
+    const uint32_t narrow = (uint32_t)value;
+
+    return channel_put(to, &narrow, sizeof narrow);
+}
+
+static uint8_t *channel_put_verify(uint8_t *to, const struct channel_frame *f)
+{
+    to = channel_put_u32(to, f->as.verify.listener);
+    to = channel_put(to, f->as.verify.address, sizeof f->as.verify.address);
+    to = channel_put_u32(to, f->as.verify.mechanism);
+    to = channel_put_u16(to, f->as.verify.login_len);
+    to = channel_put_u16(to, f->as.verify.password_len);
+    to = channel_put(to, f->as.verify.login, f->as.verify.login_len);
+    return channel_put(to, f->as.verify.password, f->as.verify.password_len);
+}
+
+static uint8_t *channel_put_body(uint8_t *to, const struct channel_frame *f)
+{
+    switch (f->type) {
+    case CHANNEL_SIGN:
+        to = channel_put_u32(to, f->as.sign.certificate);
+        to = channel_put_u16(to, f->as.sign.algorithm);
+        to = channel_put_u16(to, f->as.sign.len);
+        return channel_put(to, f->as.sign.input, f->as.sign.len);
+    case CHANNEL_VERIFY:
+        return channel_put_verify(to, f);
+    case CHANNEL_SIGNED:
+        to = channel_put_u16(to, f->as.signature.len);
+        return channel_put(to, f->as.signature.signature, f->as.signature.len);
+    case CHANNEL_VERDICT:
+        return channel_put_u32(to, f->as.verdict);
+    case CHANNEL_TICKETS:
+        to = channel_put_u32(to, f->as.tickets.count);
+        return channel_put(to, f->as.tickets.key, f->as.tickets.count * TICKET_KEY_LEN);
+    default:
+        return to;
+    }
+}
+
+bool channel_encode(struct buf *out, const struct channel_frame *frame)
+{
+    size_t len;
+    uint8_t *to;
+
+    if (!channel_valid(frame))
+        return false;
+    len = CHANNEL_HEADER + channel_body_len(frame);
+    to = buf_reserve(out, len);
+    if (to == NULL)
+        return false;
+    to = channel_put_u32(to, len);
+    to = channel_put_u32(to, frame->type);
+    to = channel_put(to, &frame->number, sizeof frame->number);
+    channel_put_body(to, frame);
+    buf_commit(out, len);
+    return true;
+}
+
+static void channel_take_verify(struct channel_frame *out, struct wire *w)
+{
+    out->as.verify.listener = wire_u32(w);
+    wire_copy(w, out->as.verify.address, sizeof out->as.verify.address);
+    out->as.verify.mechanism = (enum sasl_mechanism)wire_u32(w);
+    out->as.verify.login_len = wire_u16(w);
+    out->as.verify.password_len = wire_u16(w);
+    out->as.verify.login = (const char *)wire_bytes(w, out->as.verify.login_len);
+    out->as.verify.password = (const char *)wire_bytes(w, out->as.verify.password_len);
+}
+
+static void channel_take_tickets(struct channel_frame *out, struct wire *w)
+{
+    size_t count = wire_u32(w);
+
+    out->as.tickets.count = count;
+    if (count <= TICKET_KEYS_MAX)
+        wire_copy(w, out->as.tickets.key, count * TICKET_KEY_LEN);
+}
+
+static void channel_take_body(struct channel_frame *out, struct wire *w)
+{
+    switch (out->type) {
+    case CHANNEL_SIGN:
+        out->as.sign.certificate = wire_u32(w);
+        out->as.sign.algorithm = wire_u16(w);
+        out->as.sign.len = wire_u16(w);
+        out->as.sign.input = wire_bytes(w, out->as.sign.len);
+        break;
+    case CHANNEL_VERIFY:
+        channel_take_verify(out, w);
+        break;
+    case CHANNEL_SIGNED:
+        out->as.signature.len = wire_u16(w);
+        out->as.signature.signature = wire_bytes(w, out->as.signature.len);
+        break;
+    case CHANNEL_VERDICT:
+        out->as.verdict = (enum channel_verdict)wire_u32(w);
+        break;
+    case CHANNEL_TICKETS:
+        channel_take_tickets(out, w);
+        break;
+    default:
+        break;
+    }
+}
+
+enum channel_status channel_decode(struct channel_frame *out, size_t *used, const uint8_t *in,
+                                   size_t len)
+{
+    struct wire w = {.at = in, .left = len};
+    size_t frame_len;
+
+    if (len < 4)
+        return CHANNEL_MORE;
+    frame_len = wire_u32(&w);
+    if (frame_len < CHANNEL_HEADER || frame_len > CHANNEL_FRAME_MAX)
+        return CHANNEL_BAD;
+    if (len < frame_len)
+        return CHANNEL_MORE;
+    w.left = frame_len - 4;
+    memset(out, 0, sizeof *out);
+    out->type = (enum channel_type)wire_u32(&w);
+    out->number = wire_u64(&w);
+    channel_take_body(out, &w);
+    if (!wire_done(&w) || !channel_valid(out))
+        return CHANNEL_BAD;
+    *used = frame_len;
+    return CHANNEL_FRAME;
+}
