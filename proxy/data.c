@@ -165,27 +165,31 @@ static size_t data_skip(struct data_scan *d, const uint8_t *in, size_t len)
     return cr != NULL ? (size_t)(cr - in) : len;
 }
 
+/* One octet at a time, for a short stretch. */
+static size_t data_crawl(struct data_scan *d, struct data_out *out, const uint8_t *in, size_t len)
+{
+    size_t i = 0;
+
+    if (len > DATA_SLOW_STRETCH)
+        len = DATA_SLOW_STRETCH;
+    while (i < len && !d->finished && (d->fault != DATA_FINE || out->cap - out->len >= DATA_GROWTH))
+        data_step(d, out, in[i++]);
+    return i;
+}
+
 size_t data_scan(struct data_scan *d, const uint8_t *in, size_t len, uint8_t *out, size_t cap,
                  size_t *out_len)
 {
     struct data_out to = {.at = out, .cap = cap};
     size_t i = 0;
+    size_t moved = 1;
 
-    while (i < len && !d->finished) {
-        size_t slow;
-
-        if (d->fault == DATA_FINE)
-            i += data_copy(d, &to, in + i, len - i);
-        else
-            i += data_skip(d, in + i, len - i);
-        slow = i;
-        while (i < len && i - slow < DATA_SLOW_STRETCH && !d->finished) {
-            if (d->fault == DATA_FINE && to.cap - to.len < DATA_GROWTH)
-                goto full;
-            data_step(d, &to, in[i++]);
-        }
+    while (i < len && !d->finished && moved > 0) {
+        moved = d->fault == DATA_FINE ? data_copy(d, &to, in + i, len - i)
+                                      : data_skip(d, in + i, len - i);
+        moved += data_crawl(d, &to, in + i + moved, len - i - moved);
+        i += moved;
     }
-full:
     *out_len = to.len;
     return i;
 }
@@ -231,18 +235,23 @@ size_t data_clean_portable(const uint8_t *in, size_t len, bool line_start)
 }
 
 #ifdef __SSE2__
+static uint64_t data_mask_part(__m128i block, __m128i wanted)
+{
+    return (uint64_t)(unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(block, wanted));
+}
+
 /* Bit i is set where octet i of 64 is `c`. */
 static uint64_t data_mask(const __m128i block[4], char c)
 {
     __m128i wanted = _mm_set1_epi8(c);
-    uint64_t mask = 0;
 
-    for (unsigned i = 0; i < 4; i++) {
-        unsigned part = (unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(block[i], wanted));
+    return data_mask_part(block[0], wanted) | data_mask_part(block[1], wanted) << 16 |
+           data_mask_part(block[2], wanted) << 32 | data_mask_part(block[3], wanted) << 48;
+}
 
-        mask |= (uint64_t)part << (16 * i);
-    }
-    return mask;
+static __m128i data_load(const uint8_t *in)
+{
+    return _mm_loadu_si128((const __m128i *)(const void *)in);
 }
 
 /* 64 octets at once, line ends included: an LF must stand exactly where a CR stands before it, a
@@ -254,11 +263,10 @@ size_t data_clean(const uint8_t *in, size_t len, bool line_start)
     size_t i = 0;
 
     while (len - i >= 64) {
-        __m128i block[4];
+        __m128i block[4] = {data_load(in + i), data_load(in + i + 16), data_load(in + i + 32),
+                            data_load(in + i + 48)};
         uint64_t cr, lf, behind_cr, behind_lf, dirty;
 
-        for (unsigned k = 0; k < 4; k++)
-            block[k] = _mm_loadu_si128((const __m128i *)(const void *)(in + i + 16 * k));
         cr = data_mask(block, '\r');
         lf = data_mask(block, '\n');
         behind_cr = cr << 1 | cr_before;
