@@ -16,6 +16,8 @@
 #include "tls/engine.h"
 
 struct session;
+struct doorway;
+struct probe;
 
 /* A listener as the front runs it; immutable, shared by the workers. */
 struct port {
@@ -46,18 +48,23 @@ struct worker {
     pthread_t thread;
     uv_loop_t loop;
     struct link *link; /* NULL once the vault is gone */
-    struct doorway *doorways; /* accepting sockets; NULL while draining */
+    struct doorway *doorways[BUNDLE_SOCKETS_MAX]; /* accepting sockets; none while draining */
     size_t doorway_count;
     bool draining;
     uv_timer_t drain_timer;
     /* sessions by slot; a session's number is its slot and a count, so that a late answer finds nobody */
-    struct session **slots;
+    struct slot {
+        struct session *session; /* NULL: free */
+        uint64_t number;
+        size_t next_free;
+    } * slots;
     size_t slot_count;
+    size_t first_free; /* slot_count: none */
     size_t live;
     uint32_t serial;
     unsigned learnt_version;
     struct capabilities learnt[CONF_UPSTREAMS_MAX]; /* this thread's copy */
-    struct probe *probe;                             /* worker 0 asks the MTAs what they offer */
+    struct probe *probe; /* worker 0 asks the MTAs what they offer */
     uint8_t scratch[WORKER_SCRATCH];                 /* for one call at a time */
 };
 

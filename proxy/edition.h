@@ -1,0 +1,37 @@
+/* One loaded configuration with all that belongs to it: certificates and their keys, credential backends, addresses of
+ * the MTAs. The vault's alone; a reload makes a new one and leaves the old one to the fronts that still drain. */
+#ifndef VESTIBULE_PROXY_EDITION_H
+#define VESTIBULE_PROXY_EDITION_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "auth/backend.h"
+#include "conf/conf.h"
+#include "proxy/bundle.h"
+#include "tls/certificate.h"
+
+#define EDITION_ERROR_MAX 1024
+
+struct edition {
+    unsigned holds;
+    struct conf *conf;
+    size_t certificate_count; /* at least one: self-signed where the configuration names none */
+    struct certificate *certificate[CONF_CERTIFICATES_MAX];
+    struct tls_key *key[CONF_CERTIFICATES_MAX];
+    bool self_signed;
+    size_t backend_count;
+    struct backend *backend[CONF_BACKENDS_MAX];
+    struct {
+        size_t count;
+        struct address at[CONF_ADDRESSES_MAX];
+    } upstream[CONF_UPSTREAMS_MAX];
+    struct ticket_keys tickets; /* from [tls] ticket_keys; count 0: the vault's own are used */
+};
+
+/* Blocks (files, name look-ups). Takes over `conf`, whatever happens. NULL with one sentence. */
+struct edition *edition_load(struct conf *conf, char error[EDITION_ERROR_MAX]);
+struct edition *edition_hold(struct edition *e);
+void edition_release(struct edition *e);
+
+#endif

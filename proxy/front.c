@@ -1,0 +1,194 @@
+#include "proxy/front.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "proxy/log.h"
+#include "proxy/privileges.h"
+#include "proxy/worker.h"
+
+static uint8_t *read_whole(int fd, size_t *len)
+{
+    struct stat st;
+    if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode) || st.st_size <= 0 || st.st_size > BUNDLE_MAX)
+        return NULL;
+    *len = (size_t)st.st_size;
+    uint8_t *bytes = malloc(*len);
+    size_t have = 0;
+    while (bytes != NULL && have < *len) {
+        ssize_t n = pread(fd, bytes + have, *len - have, (off_t)have);
+        if (n <= 0) {
+            free(bytes);
+            return NULL;
+        }
+        have += (size_t)n;
+    }
+    return bytes;
+}
+
+static struct bundle *take_bundle(void)
+{
+    size_t len = 0;
+    uint8_t *bytes = read_whole(FRONT_BUNDLE_FD, &len);
+    struct bundle *b = bytes != NULL ? bundle_decode(bytes, len) : NULL;
+    if (bytes != NULL)
+        explicit_bzero(bytes, len);
+    free(bytes);
+    if (b != NULL)
+        close(FRONT_BUNDLE_FD);
+    return b;
+}
+
+static unsigned hidden_extensions(unsigned hide)
+{
+    static const struct {
+        unsigned conf;
+        unsigned extension;
+    } map[] = {{CONF_HIDE_SIZE, EXTENSION_SIZE},
+               {CONF_HIDE_8BITMIME, EXTENSION_8BITMIME},
+               {CONF_HIDE_SMTPUTF8, EXTENSION_SMTPUTF8},
+               {CONF_HIDE_DSN, EXTENSION_DSN},
+               {CONF_HIDE_PIPELINING, EXTENSION_PIPELINING},
+               {CONF_HIDE_ENHANCEDSTATUSCODES, EXTENSION_ENHANCEDSTATUSCODES}};
+    unsigned hidden = 0;
+    for (size_t i = 0; i < sizeof map / sizeof *map; i++)
+        if (hide & map[i].conf)
+            hidden |= map[i].extension;
+    return hidden;
+}
+
+static enum trace_mode trace_of(const struct conf *conf, const struct conf_upstream *upstream)
+{
+    if (!upstream->trace || conf->received == CONF_RECEIVED_NONE)
+        return TRACE_NONE;
+    return conf->received == CONF_RECEIVED_FULL ? TRACE_FULL : TRACE_NO_IP;
+}
+
+static struct smtp_rules rules_of(const struct conf *conf, const struct conf_listener *listener)
+{
+    const struct conf_upstream *upstream = &conf->upstream[listener->upstream];
+    unsigned mechanisms = (conf->mechanisms & CONF_PLAIN ? (unsigned)SASL_PLAIN : 0) |
+                          (conf->mechanisms & CONF_LOGIN ? (unsigned)SASL_LOGIN : 0);
+    return (struct smtp_rules){
+        .hostname = conf->hostname,
+        .starttls = listener->tls == CONF_STARTTLS,
+        .require_tls = listener->require_tls,
+        .mechanisms = mechanisms,
+        .hidden = hidden_extensions(upstream->hide),
+        .helo_proxy = upstream->helo == CONF_HELO_PROXY,
+        .max_size = conf->max_size,
+        .max_failures = conf->max_failures,
+        .newline = conf->bare_newline == CONF_NORMALIZE ? DATA_NORMALIZE : DATA_REJECT,
+        .trace = trace_of(conf, upstream),
+    };
+}
+
+static bool open_port(struct front *f, size_t index)
+{
+    const struct conf_listener *listener = &f->conf->listener[index];
+    struct port *p = &f->port[index];
+    *p = (struct port){.conf = listener, .index = (uint32_t)index, .upstream = &f->conf->upstream[listener->upstream]};
+    p->rules = rules_of(f->conf, listener);
+    p->target = (struct upstream_target){.address = f->bundle->upstream[listener->upstream].at,
+                                         .address_count = f->bundle->upstream[listener->upstream].count,
+                                         .connect_timeout = p->upstream->connect_timeout,
+                                         .queue_timeout = p->upstream->queue_timeout};
+    struct tls_settings settings = {.min_version = listener->min_version,
+                                    .ciphers = f->conf->ciphers,
+                                    .groups = f->conf->groups,
+                                    .scope = listener->name,
+                                    .certificates = f->bundle->certificate,
+                                    .certificate_count = f->bundle->certificate_count};
+    char error[CERTIFICATE_ERROR_MAX];
+    p->tls = tls_context_new(&settings, error);
+    if (p->tls == NULL) {
+        log_say(LOG_LEVEL_ERROR, "front_failed", "listener %s: %s", listener->name, error);
+        return false;
+    }
+    tls_context_tickets(p->tls, &f->bundle->tickets);
+    return true;
+}
+
+static void *run_thread(void *worker)
+{
+    worker_run(worker);
+    return NULL;
+}
+
+static bool start_workers(struct front *f, struct worker *workers, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++)
+        if (!worker_start(&workers[i], f, i, f->bundle->first_channel + (int)i))
+            return false;
+    for (size_t i = 0; i < f->bundle->socket_count; i++)
+        close(f->bundle->socket[i].fd); /* each worker has its duplicate */
+    for (unsigned i = 1; i < count; i++)
+        if (pthread_create(&workers[i].thread, NULL, run_thread, &workers[i]) != 0)
+            return false;
+    return true;
+}
+
+static int serve(struct front *f)
+{
+    unsigned count = f->conf->workers;
+    struct worker *workers = calloc(count, sizeof *workers);
+    if (workers == NULL || !start_workers(f, workers, count)) {
+        log_say(LOG_LEVEL_ERROR, "front_failed", "the front could not start its workers: out of memory or descriptors");
+        return 1; /* the vault starts another; the process ends with its threads */
+    }
+    worker_run(&workers[0]);
+    for (unsigned i = 1; i < count; i++)
+        pthread_join(workers[i].thread, NULL);
+    free(workers);
+    return 0;
+}
+
+/* The vault alone decides when a front ends: a ^C at the terminal reaches both. */
+static void ignore_signals(void)
+{
+    static const int ignored[] = {SIGPIPE, SIGINT, SIGTERM, SIGHUP, SIGQUIT};
+    for (size_t i = 0; i < sizeof ignored / sizeof *ignored; i++)
+        signal(ignored[i], SIG_IGN);
+}
+
+static void front_close(struct front *f)
+{
+    for (size_t i = 0; i < f->conf->listener_count; i++)
+        tls_context_free(f->port[i].tls);
+    pthread_mutex_destroy(&f->lock);
+}
+
+int front_run(void)
+{
+    ignore_signals();
+    struct bundle *bundle = take_bundle();
+    if (bundle == NULL) {
+        fputs("vestibule: the front is started by vestibule itself, not by hand\n", stderr);
+        return 2;
+    }
+    const struct conf *conf = bundle->conf;
+    log_open(bundle->log, conf->log_target == CONF_LOG_SYSLOG, (enum log_format)conf->log_format,
+             (enum log_level)conf->log_level);
+    if (!privileges_drop_front())
+        return 1;
+    struct front *f = calloc(1, sizeof *f);
+    if (f == NULL)
+        return 1;
+    f->bundle = bundle;
+    f->conf = conf;
+    pthread_mutex_init(&f->lock, NULL);
+    for (size_t i = 0; i < conf->listener_count; i++)
+        if (!open_port(f, i))
+            return 1;
+    int status = serve(f);
+    if (status == 0) {
+        front_close(f);
+        free(f);
+        bundle_free(bundle);
+    }
+    return status;
+}
