@@ -126,7 +126,7 @@ print-cflags:
 print-libs:
 	@echo '$(LIBS)'
 
--include $(shell find build -name '*.d' 2>/dev/null)
+-include $(wildcard $(BUILD)/obj/*/*.d $(BUILD)/unit/*.d $(BUILD)/*.d $(FUZZ_BUILD)/obj/*/*.d $(FUZZ_BUILD)/*.d)
 
 .PHONY: all units fuzzers fuzz deps test-deps container-deps demo test test-container format clean print-cflags print-libs
 .SECONDARY:
