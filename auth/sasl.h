@@ -1,7 +1,8 @@
-/* SASL mechanisms on the server side, one step at a time (RFC 4422, 4616, 4954, draft-murchison-sasl-login).
+/* SASL mechanisms on the server side, one step at a time (RFC 4422, 4616, 4954,
+ * draft-murchison-sasl-login).
  *
- * Pure: base64 text in, base64 challenge or a credential out. A credential is decoded once, refused when it holds NUL,
- * CR or LF where there must be none, and wiped by sasl_wipe. */
+ * Pure: base64 text in, base64 challenge or a credential out. A credential is decoded once, refused
+ * when it holds NUL, CR or LF where there must be none, and wiped by sasl_wipe. */
 #ifndef VESTIBULE_AUTH_SASL_H
 #define VESTIBULE_AUTH_SASL_H
 
@@ -30,8 +31,9 @@ enum sasl_status {
     SASL_CREDENTIAL, /* `credential` is whole */
     SASL_CANCELLED,  /* 501 5.7.0: `*` */
     SASL_BASE64,     /* 501 5.5.2 */
-    SASL_REFUSED,    /* 535 5.7.8: no credential could be right: empty login or password, over-long, control octets, a
-                        foreign authzid, not UTF-8; it counts as a failure and is never asked of a backend */
+    SASL_REFUSED,    /* 535 5.7.8: no credential could be right: empty login or password, over-long,
+                        control octets, a    foreign authzid, not UTF-8; it counts as a failure and is
+                        never asked of a backend */
 };
 
 struct sasl {
@@ -49,7 +51,8 @@ const char *sasl_name(enum sasl_mechanism mechanism);
 void sasl_list(char *out, size_t cap, unsigned mechanisms);
 
 /* `initial` is NULL when the client sent none; "=" is an empty one (RFC 4954 4). */
-enum sasl_status sasl_start(struct sasl *s, enum sasl_mechanism mechanism, const char *initial, size_t len);
+enum sasl_status sasl_start(struct sasl *s, enum sasl_mechanism mechanism, const char *initial,
+                            size_t len);
 enum sasl_status sasl_step(struct sasl *s, const char *response, size_t len);
 
 /* Overwrites everything; the struct may be started again. */

@@ -3,6 +3,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "auth/utf8.h"
+
 static void field_put(struct log_field *f, const char *text)
 {
     const size_t len = strlen(text);
@@ -48,29 +50,10 @@ static size_t field_logfmt_one(char out[16], const unsigned char *s)
     return 1;
 }
 
-/* One code point of strict UTF-8 (RFC 3629) into *point; 0: none starts here. */
-static size_t field_utf8(uint32_t *point, const unsigned char *s, size_t len)
-{
-    static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
-    const size_t want = s[0] < 0x80 ? 1 : s[0] < 0xc0 ? 0 : s[0] < 0xe0 ? 2 : s[0] < 0xf0 ? 3 : 4;
-
-    if (want == 0 || want > len || s[0] > 0xf4)
-        return 0;
-    *point = want == 1 ? s[0] : (uint32_t)(s[0] & (0x7f >> want));
-    for (size_t i = 1; i < want; i++) {
-        if ((s[i] & 0xc0) != 0x80)
-            return 0;
-        *point = *point << 6 | (s[i] & 0x3f);
-    }
-    if (*point < least[want] || *point > 0x10ffff || (*point >= 0xd800 && *point < 0xe000))
-        return 0;
-    return want;
-}
-
 static size_t field_json_one(char out[16], const unsigned char *s, size_t len)
 {
     uint32_t point = s[0];
-    const size_t used = field_utf8(&point, s, len);
+    const size_t used = utf8_decode(&point, s, len);
 
     if (used == 0)
         point = s[0];

@@ -1,0 +1,230 @@
+#include "auth/sasl.h"
+
+#include <openssl/base64.h>
+#include <openssl/mem.h>
+#include <stdint.h>
+#include <string.h>
+#include <strings.h>
+
+#include "auth/utf8.h"
+
+/* RFC 4954 4.: an exchange of 12,288 octets must be taken; a longer one was never a credential of
+ * ours. */
+enum { SASL_RESPONSE_MAX = 12288, SASL_DECODED_MAX = SASL_RESPONSE_MAX / 4 * 3 };
+
+struct sasl_decoded {
+    size_t len;
+    uint8_t octets[SASL_DECODED_MAX];
+};
+
+/* Strongest first. */
+static const struct {
+    enum sasl_mechanism mechanism;
+    const char *name;
+} sasl_names[] = {
+    {SASL_PLAIN, "PLAIN"},
+    {SASL_LOGIN, "LOGIN"},
+};
+
+enum { SASL_NAMES = sizeof sasl_names / sizeof sasl_names[0] };
+
+enum sasl_mechanism sasl_by_name(const char *name, size_t len)
+{
+    for (size_t i = 0; i < SASL_NAMES; i++) {
+        if (len == strlen(sasl_names[i].name) && strncasecmp(name, sasl_names[i].name, len) == 0)
+            return sasl_names[i].mechanism;
+    }
+    return (enum sasl_mechanism)0;
+}
+
+const char *sasl_name(enum sasl_mechanism mechanism)
+{
+    for (size_t i = 0; i < SASL_NAMES; i++) {
+        if (mechanism == sasl_names[i].mechanism)
+            return sasl_names[i].name;
+    }
+    return "";
+}
+
+void sasl_list(char *out, size_t cap, unsigned mechanisms)
+{
+    size_t used = 0;
+
+    if (cap > 0)
+        out[0] = '\0';
+    for (size_t i = 0; i < SASL_NAMES; i++) {
+        const size_t len = strlen(sasl_names[i].name);
+        const size_t blank = used > 0 ? 1 : 0;
+        if (!(mechanisms & (unsigned)sasl_names[i].mechanism) || blank + len >= cap - used)
+            continue;
+        memcpy(out + used, " ", blank);
+        memcpy(out + used + blank, sasl_names[i].name, len + 1);
+        used += blank + len;
+    }
+}
+
+/* The library lets the unused bits of the last character be anything; then one credential would
+ * have several spellings. */
+static bool sasl_canonical(const struct sasl_decoded *d, const char *text, size_t len)
+{
+    const size_t tail = d->len % 3;
+    uint8_t again[5];
+    bool same;
+
+    if (tail == 0)
+        return true;
+    EVP_EncodeBlock(again, d->octets + d->len - tail, tail);
+    same = memcmp(again, text + len - 4, 4) == 0;
+    OPENSSL_cleanse(again, sizeof again);
+    return same;
+}
+
+static bool sasl_decode(struct sasl_decoded *out, const char *text, size_t len)
+{
+    out->len = 0;
+    return EVP_DecodeBase64(out->octets, &out->len, sizeof out->octets, (const uint8_t *)text,
+                            len) == 1 &&
+           sasl_canonical(out, text, len);
+}
+
+static bool sasl_login_fits(const uint8_t *login, size_t len)
+{
+    if (len == 0 || len > SASL_LOGIN_MAX)
+        return false;
+    for (size_t i = 0; i < len; i++) {
+        if (login[i] < 0x20 || login[i] == 0x7f)
+            return false;
+    }
+    return utf8_valid(login, len);
+}
+
+static bool sasl_password_fits(const uint8_t *password, size_t len)
+{
+    if (len == 0 || len > SASL_PASSWORD_MAX)
+        return false;
+    for (size_t i = 0; i < len; i++) {
+        if (password[i] == '\0' || password[i] == '\r' || password[i] == '\n')
+            return false;
+    }
+    return utf8_valid(password, len);
+}
+
+static bool sasl_set_login(struct sasl *s, const uint8_t *login, size_t len)
+{
+    if (!sasl_login_fits(login, len))
+        return false;
+    memcpy(s->credential.login, login, len);
+    s->credential.login[len] = '\0';
+    s->credential.login_len = len;
+    return true;
+}
+
+static bool sasl_set_password(struct sasl *s, const uint8_t *password, size_t len)
+{
+    if (!sasl_password_fits(password, len))
+        return false;
+    memcpy(s->credential.password, password, len);
+    s->credential.password[len] = '\0';
+    s->credential.password_len = len;
+    return true;
+}
+
+static enum sasl_status sasl_ask(struct sasl *s, const char *challenge)
+{
+    memcpy(s->challenge, challenge, strlen(challenge) + 1);
+    s->step++;
+    return SASL_CHALLENGE;
+}
+
+static enum sasl_status sasl_whole(struct sasl *s)
+{
+    s->credential.mechanism = s->mechanism;
+    return SASL_CREDENTIAL;
+}
+
+/* RFC 4616 2: [authzid] NUL authcid NUL passwd. */
+static enum sasl_status sasl_plain(struct sasl *s, const struct sasl_decoded *d)
+{
+    const uint8_t *const end = d->octets + d->len;
+    const uint8_t *const first = memchr(d->octets, '\0', d->len);
+    const uint8_t *const login = first != NULL ? first + 1 : NULL;
+    const uint8_t *const second = login != NULL ? memchr(login, '\0', (size_t)(end - login)) : NULL;
+    size_t authzid_len;
+    size_t login_len;
+
+    if (second == NULL)
+        return SASL_REFUSED;
+    authzid_len = (size_t)(first - d->octets);
+    login_len = (size_t)(second - login);
+    if (authzid_len > 0 && (authzid_len != login_len || memcmp(d->octets, login, login_len) != 0))
+        return SASL_REFUSED;
+    /* a third NUL would stand in the password, which must hold none */
+    if (!sasl_set_login(s, login, login_len) ||
+        !sasl_set_password(s, second + 1, (size_t)(end - second - 1)))
+        return SASL_REFUSED;
+    return sasl_whole(s);
+}
+
+/* draft-murchison-sasl-login: the name, then the password. */
+static enum sasl_status sasl_login(struct sasl *s, const struct sasl_decoded *d)
+{
+    if (s->step == 1)
+        return sasl_set_login(s, d->octets, d->len) ? sasl_ask(s, "UGFzc3dvcmQ6") : SASL_REFUSED;
+    if (!sasl_set_password(s, d->octets, d->len))
+        return SASL_REFUSED;
+    return sasl_whole(s);
+}
+
+static enum sasl_status sasl_answer(struct sasl *s, const char *text, size_t len)
+{
+    struct sasl_decoded d;
+    enum sasl_status status;
+
+    if (len > SASL_RESPONSE_MAX)
+        return SASL_REFUSED;
+    if (!sasl_decode(&d, text, len))
+        status = SASL_BASE64;
+    else if (s->mechanism == SASL_PLAIN)
+        status = sasl_plain(s, &d);
+    else if (s->mechanism == SASL_LOGIN)
+        status = sasl_login(s, &d);
+    else
+        status = SASL_REFUSED; /* nothing was started */
+    OPENSSL_cleanse(&d, sizeof d);
+    return status;
+}
+
+/* What ends without a credential leaves none behind, not even half of one. */
+static enum sasl_status sasl_settle(struct sasl *s, enum sasl_status status)
+{
+    if (status != SASL_CHALLENGE && status != SASL_CREDENTIAL)
+        sasl_wipe(s);
+    return status;
+}
+
+enum sasl_status sasl_step(struct sasl *s, const char *response, size_t len)
+{
+    if (len == 1 && response[0] == '*')
+        return sasl_settle(s, SASL_CANCELLED);
+    return sasl_settle(s, sasl_answer(s, response, len));
+}
+
+enum sasl_status sasl_start(struct sasl *s, enum sasl_mechanism mechanism, const char *initial,
+                            size_t len)
+{
+    sasl_wipe(s);
+    s->mechanism = mechanism;
+    if (initial == NULL)
+        return sasl_ask(s, mechanism == SASL_PLAIN ? "" : "VXNlcm5hbWU6");
+    s->step = 1;
+    /* RFC 4954 4: "=" stands for an initial response of no octets */
+    if (len == 1 && initial[0] == '=')
+        len = 0;
+    return sasl_settle(s, sasl_answer(s, initial, len));
+}
+
+void sasl_wipe(struct sasl *s)
+{
+    OPENSSL_cleanse(s, sizeof *s);
+    s->mechanism = (enum sasl_mechanism)0;
+}
