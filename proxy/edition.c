@@ -9,8 +9,10 @@
 
 #include "proxy/log.h"
 #include "proxy/privileges.h"
+#include "tls/engine.h"
 
-static bool load_pair(struct edition *e, const char *chain, const char *key, char error[EDITION_ERROR_MAX])
+static bool load_pair(struct edition *e, const char *chain, const char *key,
+                      char error[EDITION_ERROR_MAX])
 {
     struct certificate *c = certificate_load(chain, error);
     if (c == NULL)
@@ -66,10 +68,11 @@ static bool resolve_upstream(struct edition *e, size_t index, char error[EDITION
     for (size_t i = 0; i < from->count; i++) {
         const char *why = "";
         size_t room = CONF_ADDRESSES_MAX - e->upstream[index].count;
-        size_t found = address_resolve(e->upstream[index].at + e->upstream[index].count, room, from->at[i].host,
-                                       from->at[i].port, &why);
+        size_t found = address_resolve(e->upstream[index].at + e->upstream[index].count, room,
+                                       from->at[i].host, from->at[i].port, &why);
         if (found == 0) {
-            snprintf(error, EDITION_ERROR_MAX, "[upstream %s] address: %s cannot be found: %s; give a numeric address",
+            snprintf(error, EDITION_ERROR_MAX,
+                     "[upstream %s] address: %s cannot be found: %s; give a numeric address",
                      e->conf->upstream[index].name, from->at[i].host, why);
             return false;
         }
@@ -99,17 +102,21 @@ static bool load_tickets(struct edition *e, char error[EDITION_ERROR_MAX])
     if (fd >= 0)
         close(fd);
     if (n < 0)
-        snprintf(error, EDITION_ERROR_MAX, "%s: cannot be read: %s; make it (head -c 48 /dev/urandom) or leave ticket_keys out",
-                 path, strerror(saved));
+        snprintf(
+            error, EDITION_ERROR_MAX,
+            "%s: cannot be read: %s; make it (head -c 48 /dev/urandom) or leave ticket_keys out",
+            path, strerror(saved));
     else if (n == 0 || n % TICKET_KEY_LEN != 0 || longer)
-        snprintf(error, EDITION_ERROR_MAX, "%s: holds no ticket keys: give one to %d keys of %d octets, the newest first",
+        snprintf(error, EDITION_ERROR_MAX,
+                 "%s: holds no ticket keys: give one to %d keys of %d octets, the newest first",
                  path, TICKET_KEYS_MAX, TICKET_KEY_LEN);
     else
         e->tickets.count = (size_t)n / TICKET_KEY_LEN;
     return e->tickets.count > 0;
 }
 
-/* Ciphers, groups and versions are checked where they are used, so that the front cannot fail over them. */
+/* Ciphers, groups and versions are checked where they are used, so that the front cannot fail over
+ * them. */
 static bool try_tls(const struct edition *e, char error[EDITION_ERROR_MAX])
 {
     struct tls_settings settings = {.min_version = e->conf->min_version,
@@ -136,8 +143,8 @@ struct edition *edition_load(struct conf *conf, char error[EDITION_ERROR_MAX])
     }
     e->holds = 1;
     e->conf = conf;
-    if (load_certificates(e, error) && try_tls(e, error) && load_tickets(e, error) && open_backends(e, error) &&
-        resolve_upstreams(e, error))
+    if (load_certificates(e, error) && try_tls(e, error) && load_tickets(e, error) &&
+        open_backends(e, error) && resolve_upstreams(e, error))
         return e;
     edition_release(e);
     return NULL;

@@ -1,5 +1,6 @@
-/* One loaded configuration with all that belongs to it: certificates and their keys, credential backends, addresses of
- * the MTAs. The vault's alone; a reload makes a new one and leaves the old one to the fronts that still drain. */
+/* One loaded configuration with all that belongs to it: certificates and their keys, credential
+ * backends, addresses of the MTAs. The vault's alone; a reload makes a new one and leaves the old
+ * one to the fronts that still drain. */
 #ifndef VESTIBULE_PROXY_EDITION_H
 #define VESTIBULE_PROXY_EDITION_H
 

@@ -91,12 +91,15 @@ static bool open_port(struct front *f, size_t index)
 {
     const struct conf_listener *listener = &f->conf->listener[index];
     struct port *p = &f->port[index];
-    *p = (struct port){.conf = listener, .index = (uint32_t)index, .upstream = &f->conf->upstream[listener->upstream]};
+    *p = (struct port){.conf = listener,
+                       .index = (uint32_t)index,
+                       .upstream = &f->conf->upstream[listener->upstream]};
     p->rules = rules_of(f->conf, listener);
-    p->target = (struct upstream_target){.address = f->bundle->upstream[listener->upstream].at,
-                                         .address_count = f->bundle->upstream[listener->upstream].count,
-                                         .connect_timeout = p->upstream->connect_timeout,
-                                         .queue_timeout = p->upstream->queue_timeout};
+    p->target =
+        (struct upstream_target){.address = f->bundle->upstream[listener->upstream].at,
+                                 .address_count = f->bundle->upstream[listener->upstream].count,
+                                 .connect_timeout = p->upstream->connect_timeout,
+                                 .queue_timeout = p->upstream->queue_timeout};
     struct tls_settings settings = {.min_version = listener->min_version,
                                     .ciphers = f->conf->ciphers,
                                     .groups = f->conf->groups,
@@ -137,7 +140,8 @@ static int serve(struct front *f)
     unsigned count = f->conf->workers;
     struct worker *workers = calloc(count, sizeof *workers);
     if (workers == NULL || !start_workers(f, workers, count)) {
-        log_say(LOG_LEVEL_ERROR, "front_failed", "the front could not start its workers: out of memory or descriptors");
+        log_say(LOG_LEVEL_ERROR, "front_failed",
+                "the front could not start its workers: out of memory or descriptors");
         return 1; /* the vault starts another; the process ends with its threads */
     }
     worker_run(&workers[0]);

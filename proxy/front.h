@@ -1,4 +1,5 @@
-/* The front process: everything hostile is parsed here, nothing secret is here. Started by the vault alone. */
+/* The front process: everything hostile is parsed here, nothing secret is here. Started by the
+ * vault alone. */
 #ifndef VESTIBULE_PROXY_FRONT_H
 #define VESTIBULE_PROXY_FRONT_H
 

@@ -39,7 +39,8 @@ static void link_take_frames(struct link *l)
     while (l->open) {
         struct channel_frame frame;
         size_t used;
-        enum channel_status status = channel_decode(&frame, &used, buf_data(&l->in), buf_len(&l->in));
+        enum channel_status status =
+            channel_decode(&frame, &used, buf_data(&l->in), buf_len(&l->in));
         if (status == CHANNEL_MORE)
             return;
         if (status == CHANNEL_BAD) {

@@ -1,5 +1,5 @@
-/* The channel between vault and front on an event loop: what one loop turn asks leaves in one write, what has come in
- * is taken in one wake-up. The same driver serves both ends. */
+/* The channel between vault and front on an event loop: what one loop turn asks leaves in one
+ * write, what has come in is taken in one wake-up. The same driver serves both ends. */
 #ifndef VESTIBULE_PROXY_LINK_H
 #define VESTIBULE_PROXY_LINK_H
 
@@ -12,11 +12,13 @@ struct link;
 
 struct link_events {
     void (*frame)(void *owner, struct link *l, const struct channel_frame *frame);
-    void (*closed)(void *owner, struct link *l); /* the other end is gone, or spoke nonsense; once; link_close is yours */
+    void (*closed)(
+        void *owner,
+        struct link *l); /* the other end is gone, or spoke nonsense; once; link_close is yours */
 };
 
-/* Takes over `fd` (a stream socket, non-blocking from here on). The caller owns one hold, which link_close gives up.
- * NULL: out of memory, the descriptor is closed. */
+/* Takes over `fd` (a stream socket, non-blocking from here on). The caller owns one hold, which
+ * link_close gives up. NULL: out of memory, the descriptor is closed. */
 struct link *link_open(uv_loop_t *loop, int fd, const struct link_events *events, void *owner);
 
 /* Queued until the end of this loop turn; dropped silently when the link is closed. */

@@ -51,22 +51,23 @@ static int open_one(const struct address *a)
     return -1;
 }
 
-static bool add(struct listen_set *out, const struct conf_listener *listener, uint32_t index, const struct address *a,
-                const struct listen_set *have, char error[LISTEN_ERROR_MAX])
+static bool add(struct listen_set *out, const struct conf_listener *listener, uint32_t index,
+                const struct address *a, const struct listen_set *have,
+                char error[LISTEN_ERROR_MAX])
 {
     char text[ADDRESS_TEXT_MAX];
     address_text(text, a);
     if (out->count == BUNDLE_SOCKETS_MAX) {
-        snprintf(error, LISTEN_ERROR_MAX, "[listener %s] address: more than %d addresses in all", listener->name,
-                 BUNDLE_SOCKETS_MAX);
+        snprintf(error, LISTEN_ERROR_MAX, "[listener %s] address: more than %d addresses in all",
+                 listener->name, BUNDLE_SOCKETS_MAX);
         return false;
     }
     const struct listen_socket *old = find(have, a);
     int fd = old != NULL ? old->fd : open_one(a);
     if (fd < 0) {
         int why = errno;
-        snprintf(error, LISTEN_ERROR_MAX, "[listener %s] address: cannot listen on %s: %s; %s", listener->name, text,
-                 strerror(why), remedy(why));
+        snprintf(error, LISTEN_ERROR_MAX, "[listener %s] address: cannot listen on %s: %s; %s",
+                 listener->name, text, strerror(why), remedy(why));
         errno = why;
         return false;
     }
@@ -75,22 +76,26 @@ static bool add(struct listen_set *out, const struct conf_listener *listener, ui
 }
 
 /* A host without IPv6 is no reason to fail when "both families" was asked for. */
-static bool add_both_families(struct listen_set *out, const struct conf_listener *listener, uint32_t index,
-                              uint16_t port, const struct listen_set *have, char error[LISTEN_ERROR_MAX])
+static bool add_both_families(struct listen_set *out, const struct conf_listener *listener,
+                              uint32_t index, uint16_t port, const struct listen_set *have,
+                              char error[LISTEN_ERROR_MAX])
 {
-    struct address six = {.len = sizeof(struct sockaddr_in6)}, four = {.len = sizeof(struct sockaddr_in)};
+    struct address six = {.len = sizeof(struct sockaddr_in6)},
+                   four = {.len = sizeof(struct sockaddr_in)};
     struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)&six.storage;
     struct sockaddr_in *in = (struct sockaddr_in *)&four.storage;
     in6->sin6_family = AF_INET6;
     in6->sin6_port = in->sin_port = htons(port);
     in->sin_family = AF_INET;
-    if (!add(out, listener, index, &six, have, error) && errno != EAFNOSUPPORT && errno != EADDRNOTAVAIL)
+    if (!add(out, listener, index, &six, have, error) && errno != EAFNOSUPPORT &&
+        errno != EADDRNOTAVAIL)
         return false;
     return add(out, listener, index, &four, have, error);
 }
 
-static bool add_address(struct listen_set *out, const struct conf_listener *listener, uint32_t index,
-                        const struct conf_address *address, const struct listen_set *have, char error[LISTEN_ERROR_MAX])
+static bool add_address(struct listen_set *out, const struct conf_listener *listener,
+                        uint32_t index, const struct conf_address *address,
+                        const struct listen_set *have, char error[LISTEN_ERROR_MAX])
 {
     if (strcmp(address->host, "*") == 0)
         return add_both_families(out, listener, index, address->port, have, error);
@@ -98,7 +103,8 @@ static bool add_address(struct listen_set *out, const struct conf_listener *list
     const char *why = "";
     size_t count = address_resolve(found, CONF_ADDRESSES_MAX, address->host, address->port, &why);
     if (count == 0)
-        snprintf(error, LISTEN_ERROR_MAX, "[listener %s] address: %s cannot be found: %s; give a numeric address",
+        snprintf(error, LISTEN_ERROR_MAX,
+                 "[listener %s] address: %s cannot be found: %s; give a numeric address",
                  listener->name, address->host, why);
     for (size_t i = 0; i < count; i++)
         if (!add(out, listener, index, &found[i], have, error))

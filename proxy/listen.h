@@ -1,5 +1,5 @@
-/* The listening sockets: the vault's, for as long as it lives; every front inherits them, so that a reload or a crash
- * refuses nobody. */
+/* The listening sockets: the vault's, for as long as it lives; every front inherits them, so that a
+ * reload or a crash refuses nobody. */
 #ifndef VESTIBULE_PROXY_LISTEN_H
 #define VESTIBULE_PROXY_LISTEN_H
 
@@ -23,9 +23,9 @@ struct listen_set {
     struct listen_socket at[BUNDLE_SOCKETS_MAX];
 };
 
-/* Opens what `conf` asks for; a socket that `have` holds already is taken over as it is. `have` is left alone: close
- * what is not in `out` when the change stands (listen_close_others), or what is new when it does not. False with one
- * sentence, and nothing new is open. */
+/* Opens what `conf` asks for; a socket that `have` holds already is taken over as it is. `have` is
+ * left alone: close what is not in `out` when the change stands (listen_close_others), or what is
+ * new when it does not. False with one sentence, and nothing new is open. */
 bool listen_open(struct listen_set *out, const struct conf *conf, const struct listen_set *have,
                  char error[LISTEN_ERROR_MAX]);
 

@@ -51,8 +51,10 @@ bool privileges_drop_vault(const char *user, char error[PRIVILEGES_ERROR_MAX])
         return true;
     const struct passwd *to = getpwnam(user);
     if (to == NULL) {
-        snprintf(error, PRIVILEGES_ERROR_MAX, "user %s does not exist; make it (adduser --system --group %s) or set [server] user",
-                 user, user);
+        snprintf(
+            error, PRIVILEGES_ERROR_MAX,
+            "user %s does not exist; make it (adduser --system --group %s) or set [server] user",
+            user, user);
         return false;
     }
     if (to->pw_uid != 0 && !drop_to(to)) {
@@ -72,7 +74,8 @@ bool privileges_drop_front(void)
     }
     capng_clear(CAPNG_SELECT_BOTH);
     if (capng_apply(CAPNG_SELECT_CAPS) != 0) {
-        log_say(LOG_LEVEL_ERROR, "front_failed", "cannot give up capabilities: %s", strerror(errno));
+        log_say(LOG_LEVEL_ERROR, "front_failed", "cannot give up capabilities: %s",
+                strerror(errno));
         return false;
     }
     return true;
@@ -84,12 +87,13 @@ bool privileges_own_dir(const char *path, const char *user, char error[PRIVILEGE
     if (stat(path, &st) == 0) {
         if (S_ISDIR(st.st_mode))
             return true;
-        snprintf(error, PRIVILEGES_ERROR_MAX, "state_dir %s is not a directory; name another", path);
+        snprintf(error, PRIVILEGES_ERROR_MAX, "state_dir %s is not a directory; name another",
+                 path);
         return false;
     }
     if (mkdir(path, 0700) != 0) {
-        snprintf(error, PRIVILEGES_ERROR_MAX, "cannot make state_dir %s: %s; make it or name another", path,
-                 strerror(errno));
+        snprintf(error, PRIVILEGES_ERROR_MAX,
+                 "cannot make state_dir %s: %s; make it or name another", path, strerror(errno));
         return false;
     }
     const struct passwd *to = user != NULL && geteuid() == 0 ? getpwnam(user) : NULL;

@@ -12,11 +12,13 @@ void privileges_protect_memory(void);
 /* As many descriptors as the system lets us have. */
 void privileges_raise_limits(void);
 
-/* Root becomes `user` and keeps two capabilities: to bind low ports (a listener that a reload adds) and to read files
- * (a renewed key that root alone may read). NULL, or not root: stays who it is. False with a sentence. */
+/* Root becomes `user` and keeps two capabilities: to bind low ports (a listener that a reload adds)
+ * and to read files (a renewed key that root alone may read). NULL, or not root: stays who it is.
+ * False with a sentence. */
 bool privileges_drop_vault(const char *user, char error[PRIVILEGES_ERROR_MAX]);
 
-/* The front: no capability, no new one by exec, no core dump. The place where its sandbox closes. */
+/* The front: no capability, no new one by exec, no core dump. The place where its sandbox closes.
+ */
 bool privileges_drop_front(void);
 
 /* A directory that `user` (NULL: whoever we are) can write, made if it is missing, mode 0700. */

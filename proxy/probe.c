@@ -50,7 +50,8 @@ static void hang_up(struct question *q, uint64_t again)
 static void not_now(struct question *q, const char *why)
 {
     if (!q->said_away)
-        log_say(LOG_LEVEL_WARNING, "mta_away", "the MTA of upstream %s %s; asking again until it answers",
+        log_say(LOG_LEVEL_WARNING, "mta_away",
+                "the MTA of upstream %s %s; asking again until it answers",
                 q->probe->worker->front->conf->upstream[q->index].name, why);
     q->said_away = true;
     hang_up(q, q->retry);
@@ -160,7 +161,8 @@ struct probe *probe_start(struct worker *w)
     p->count = p->open = conf->upstream_count;
     for (size_t i = 0; i < p->count; i++) {
         struct question *q = &p->question[i];
-        *q = (struct question){.probe = p, .index = i, .helo = conf->hostname, .retry = PROBE_RETRY_MIN_MS};
+        *q = (struct question){
+            .probe = p, .index = i, .helo = conf->hostname, .retry = PROBE_RETRY_MIN_MS};
         q->target = (struct upstream_target){.address = w->front->bundle->upstream[i].at,
                                              .address_count = w->front->bundle->upstream[i].count,
                                              .connect_timeout = conf->upstream[i].connect_timeout};

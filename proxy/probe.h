@@ -1,5 +1,5 @@
-/* Asks the MTAs what they offer, so that the first client's EHLO can be answered: at start, again and again while one is
- * away, and now and then after that. Worker 0 does it for all. */
+/* Asks the MTAs what they offer, so that the first client's EHLO can be answered: at start, again
+ * and again while one is away, and now and then after that. Worker 0 does it for all. */
 #ifndef VESTIBULE_PROXY_PROBE_H
 #define VESTIBULE_PROXY_PROBE_H
 

@@ -19,7 +19,7 @@ enum phase {
     PHASE_TALK,      /* the core decides */
     PHASE_STARTTLS,  /* the last plaintext reply is on its way out, then PHASE_HANDSHAKE */
     PHASE_FLUSH,     /* the last octets are on their way out */
-    PHASE_LINGER,    /* ours is closed; reading on so that a reset does not overtake the last reply */
+    PHASE_LINGER, /* ours is closed; reading on so that a reset does not overtake the last reply */
     PHASE_CLOSED,
 };
 
@@ -35,9 +35,10 @@ struct session {
     int armed;
     bool readable;
     bool writable;
-    bool client_ended;  /* end of file or close_notify: no more from it, replies may still reach it */
-    bool polite;        /* the client said goodbye first: no need to linger */
-    bool asked;         /* a question to the vault is open */
+    bool
+        client_ended; /* end of file or close_notify: no more from it, replies may still reach it */
+    bool polite;      /* the client said goodbye first: no need to linger */
+    bool asked;       /* a question to the vault is open */
     bool refused_early; /* closed by us before any SMTP */
     bool told_gone;
 
@@ -71,7 +72,9 @@ struct session {
 
 static void session_step(struct session *s);
 
-/* --- log ------------------------------------------------------------------------------------------------------- */
+/* --- log
+ * -------------------------------------------------------------------------------------------------------
+ */
 
 static void log_who(struct log_line *l, const struct session *s)
 {
@@ -91,7 +94,8 @@ static void log_tls(struct log_line *l, const struct session *s)
     log_string(l, "resumed", tls_engine_resumed(s->tls) ? "yes" : "no");
 }
 
-static void log_event(const struct session *s, enum log_level level, const char *event, const char *message)
+static void log_event(const struct session *s, enum log_level level, const char *event,
+                      const char *message)
 {
     struct log_line l;
     log_begin(&l, level, event);
@@ -139,14 +143,17 @@ static void log_note(const struct session *s)
         log_message(s, n);
         break;
     case SMTP_NOTE_CLEAR_AUTH:
-        log_event(s, LOG_LEVEL_WARNING, "clear_auth",
-                  "a password went over the wire in clear and was not looked at; set the client to STARTTLS");
+        log_event(
+            s, LOG_LEVEL_WARNING, "clear_auth",
+            "a password went over the wire in clear and was not looked at; set the client to STARTTLS");
         break;
     case SMTP_NOTE_DESYNC:
-        log_event(s, LOG_LEVEL_ERROR, "desync", "the MTA spoke when no reply was owed; both sides are closed");
+        log_event(s, LOG_LEVEL_ERROR, "desync",
+                  "the MTA spoke when no reply was owed; both sides are closed");
         break;
     case SMTP_NOTE_INJECTION:
-        log_event(s, LOG_LEVEL_WARNING, "injection", "octets came where none may come; closed as an attack");
+        log_event(s, LOG_LEVEL_WARNING, "injection",
+                  "octets came where none may come; closed as an attack");
         break;
     }
 }
@@ -166,13 +173,16 @@ static void log_end_of_session(const struct session *s)
     log_number(&l, "octets_in", s->octets_in);
     log_number(&l, "octets_out", s->octets_out);
     log_number(&l, "duration_ms", uv_now(&s->worker->loop) - s->opened);
-    log_string(&l, "end", s->failure[0] != '\0' ? s->failure
-                          : s->smtp != NULL      ? smtp_end_name(smtp_end(s->smtp))
-                                                 : "client gone");
+    log_string(&l, "end",
+               s->failure[0] != '\0' ? s->failure
+               : s->smtp != NULL     ? smtp_end_name(smtp_end(s->smtp))
+                                     : "client gone");
     log_end(&l);
 }
 
-/* --- the end --------------------------------------------------------------------------------------------------- */
+/* --- the end
+ * ---------------------------------------------------------------------------------------------------
+ */
 
 static void on_handle_closed(uv_handle_t *handle)
 {
@@ -198,7 +208,8 @@ static void session_close(struct session *s)
     s->phase = PHASE_CLOSED;
     log_end_of_session(s);
     if (s->asked && s->worker->link != NULL)
-        link_send(s->worker->link, &(struct channel_frame){.type = CHANNEL_CANCEL, .number = s->number});
+        link_send(s->worker->link,
+                  &(struct channel_frame){.type = CHANNEL_CANCEL, .number = s->number});
     upstream_drop(s);
     worker_forget(s->worker, s->number);
     tls_engine_free(s->tls);
@@ -224,7 +235,8 @@ static void fail(struct session *s, const char *reason)
         snprintf(s->failure, sizeof s->failure, "%s", reason);
 }
 
-/* --- towards the client ---------------------------------------------------------------------------------------- */
+/* --- towards the client
+ * ---------------------------------------------------------------------------------------- */
 
 /* Ciphertext goes straight to the socket when nothing waits before it. */
 static bool wire_send(struct session *s, size_t len)
@@ -256,8 +268,8 @@ static bool encrypt(struct session *s)
     while (buf_len(&s->to_client) > 0 && buf_room(&s->wire_out) > 0) {
         struct tls_wire wire = wire_of(s);
         size_t taken = 0;
-        enum tls_status status =
-            tls_engine_write(s->tls, &wire, buf_data(&s->to_client), buf_len(&s->to_client), &taken);
+        enum tls_status status = tls_engine_write(s->tls, &wire, buf_data(&s->to_client),
+                                                  buf_len(&s->to_client), &taken);
         buf_consume(&s->to_client, taken);
         moved |= taken > 0 || wire.out_len > 0;
         if (!wire_done(s, &wire) || status == TLS_FAILED) {
@@ -294,7 +306,8 @@ static bool give_to_client(struct session *s, bool *broken)
     return drain_queue(s, s->tls != NULL ? &s->wire_out : &s->to_client, broken) || moved;
 }
 
-/* --- from the client ------------------------------------------------------------------------------------------- */
+/* --- from the client
+ * ------------------------------------------------------------------------------------------- */
 
 static bool refill(struct session *s, struct buf *queue, bool *broken)
 {
@@ -378,14 +391,17 @@ static bool take_from_client(struct session *s, bool *broken)
     return decrypt(s, broken) || moved;
 }
 
-/* A TLS client on a port that begins in plaintext: nothing that we could say would be understood. */
+/* A TLS client on a port that begins in plaintext: nothing that we could say would be understood.
+ */
 static bool spoke_tls(const struct session *s)
 {
     return s->tls == NULL && smtp_helo(s->smtp) == NULL && buf_len(&s->from_client) > 0 &&
            buf_data(&s->from_client)[0] == 0x16;
 }
 
-/* --- TLS ------------------------------------------------------------------------------------------------------- */
+/* --- TLS
+ * -------------------------------------------------------------------------------------------------------
+ */
 
 static bool start_tls(struct session *s)
 {
@@ -409,12 +425,13 @@ static void ask_signature(struct session *s)
         return;
     }
     s->asked = true;
-    link_send(s->worker->link, &(struct channel_frame){.type = CHANNEL_SIGN,
-                                                       .number = s->number,
-                                                       .as.sign = {.certificate = (uint32_t)job->certificate,
-                                                                   .algorithm = job->algorithm,
-                                                                   .input = job->input,
-                                                                   .len = job->len}});
+    link_send(s->worker->link,
+              &(struct channel_frame){.type = CHANNEL_SIGN,
+                                      .number = s->number,
+                                      .as.sign = {.certificate = (uint32_t)job->certificate,
+                                                  .algorithm = job->algorithm,
+                                                  .input = job->input,
+                                                  .len = job->len}});
 }
 
 static void handshake_done(struct session *s)
@@ -465,7 +482,9 @@ static bool move_handshake(struct session *s, bool *broken)
     return moved;
 }
 
-/* --- the MTA --------------------------------------------------------------------------------------------------- */
+/* --- the MTA
+ * ---------------------------------------------------------------------------------------------------
+ */
 
 static bool take_from_mta(struct session *s)
 {
@@ -516,7 +535,9 @@ static bool connect_upstream(struct session *s)
     return s->upstream == NULL;
 }
 
-/* --- the core -------------------------------------------------------------------------------------------------- */
+/* --- the core
+ * --------------------------------------------------------------------------------------------------
+ */
 
 static bool ask_verdict(struct session *s)
 {
@@ -634,8 +655,9 @@ static bool move_talk(struct session *s, bool *broken)
 {
     bool moved = take_from_client(s, broken);
     if (s->phase == PHASE_TALK && spoke_tls(s)) {
-        log_event(s, LOG_LEVEL_INFO, "tls_on_plaintext_port",
-                  "the client speaks TLS where STARTTLS is spoken; set it to STARTTLS, or to the implicit-TLS port");
+        log_event(
+            s, LOG_LEVEL_INFO, "tls_on_plaintext_port",
+            "the client speaks TLS where STARTTLS is spoken; set it to STARTTLS, or to the implicit-TLS port");
         fail(s, "tls on a plaintext port");
         session_close(s);
         return false;
@@ -650,7 +672,9 @@ static bool move_talk(struct session *s, bool *broken)
     return give_to_mta(s) || moved;
 }
 
-/* --- closing --------------------------------------------------------------------------------------------------- */
+/* --- closing
+ * ---------------------------------------------------------------------------------------------------
+ */
 
 static bool move_starttls(struct session *s, bool *broken)
 {
@@ -683,7 +707,8 @@ static bool move_flush(struct session *s, bool *broken)
     if (s->told_gone && s->tls == NULL)
         buf_clear(&s->to_client);
     moved |= give_to_mta(s);
-    if (buf_len(&s->to_client) > 0 || buf_len(&s->wire_out) > 0 || (s->upstream_stands && buf_len(&s->to_mta) > 0))
+    if (buf_len(&s->to_client) > 0 || buf_len(&s->wire_out) > 0 ||
+        (s->upstream_stands && buf_len(&s->to_mta) > 0))
         return moved;
     upstream_drop(s);
     say_goodbye(s);
@@ -701,7 +726,8 @@ static bool move_linger(struct session *s, bool *broken)
     return status == SOCKET_MOVED;
 }
 
-/* The client's socket is of no use any more. The core is told once; only what it still waits for keeps us. */
+/* The client's socket is of no use any more. The core is told once; only what it still waits for
+ * keeps us. */
 static void client_broke(struct session *s)
 {
     if (s->phase != PHASE_TALK || s->told_gone) {
@@ -716,7 +742,8 @@ static void client_broke(struct session *s)
     smtp_client_gone(s->smtp);
 }
 
-/* --- after every event ----------------------------------------------------------------------------------------- */
+/* --- after every event
+ * ----------------------------------------------------------------------------------------- */
 
 static bool session_move(struct session *s)
 {
@@ -777,7 +804,8 @@ static uint64_t soonest(uint64_t a, uint64_t b)
     return b != 0 && b < a ? b : a;
 }
 
-/* A stranger has a minute from connect to AUTH, however busy it looks; the vault's time does not count. */
+/* A stranger has a minute from connect to AUTH, however busy it looks; the vault's time does not
+ * count. */
 static uint64_t login_deadline(const struct session *s)
 {
     bool stranger = smtp_login(s->smtp) == NULL && s->waiting.what != SMTP_FOR_VERDICT;
@@ -823,8 +851,9 @@ static bool wants_to_read(struct session *s)
         return !s->asked && buf_len(&s->wire_in) == 0;
     case PHASE_TALK: {
         struct smtp_io io = io_of(s);
-        return smtp_reads_client(s->smtp, &io) && buf_len(s->tls != NULL ? &s->wire_in : &s->from_client) <
-                                                      (s->tls != NULL ? 1 : (size_t)LIMIT_CLIENT_IN);
+        return smtp_reads_client(s->smtp, &io) &&
+               buf_len(s->tls != NULL ? &s->wire_in : &s->from_client) <
+                   (s->tls != NULL ? 1 : (size_t)LIMIT_CLIENT_IN);
     }
     case PHASE_LINGER:
         return true;
@@ -861,7 +890,8 @@ static void session_step(struct session *s)
     if (s->phase == PHASE_CLOSED)
         return;
     if (moved)
-        s->readable = false; /* the level-triggered poll calls again after the others had their turn */
+        s->readable =
+            false; /* the level-triggered poll calls again after the others had their turn */
     arm_polls(s);
     arm_timer(s);
 }
@@ -900,13 +930,15 @@ static void on_timer(uv_timer_t *timer)
         return;
     }
     if (s->phase == PHASE_HANDSHAKE || s->phase == PHASE_STARTTLS) {
-        log_event(s, LOG_LEVEL_INFO, "tls_failed", "the handshake took longer than handshake_timeout");
+        log_event(s, LOG_LEVEL_INFO, "tls_failed",
+                  "the handshake took longer than handshake_timeout");
         fail(s, "handshake timeout");
     }
     session_close(s);
 }
 
-/* --- events from outside --------------------------------------------------------------------------------------- */
+/* --- events from outside
+ * --------------------------------------------------------------------------------------- */
 
 static enum smtp_verdict verdict_of(enum channel_verdict v)
 {
@@ -977,7 +1009,8 @@ void session_kill(struct session *s)
     session_close(s);
 }
 
-/* --- the beginning --------------------------------------------------------------------------------------------- */
+/* --- the beginning
+ * --------------------------------------------------------------------------------------------- */
 
 static void name_session(struct session *s)
 {
@@ -997,7 +1030,8 @@ static void init_queues(struct session *s)
     buf_init(&s->to_mta, LIMIT_MTA_OUT);
 }
 
-/* A client that speaks before the banner did not wait for us: an attack that bets on our buffers (or TLS, or HTTP). */
+/* A client that speaks before the banner did not wait for us: an attack that bets on our buffers
+ * (or TLS, or HTTP). */
 static bool spoke_first(const struct session *s)
 {
     char first;
@@ -1013,12 +1047,14 @@ static void refuse_early_talker(struct session *s)
     enter(s, PHASE_FLUSH, LIMIT_CLOSE_MS);
 }
 
-static struct session *session_new(struct worker *w, const struct port *port, int fd, const struct address *from)
+static struct session *session_new(struct worker *w, const struct port *port, int fd,
+                                   const struct address *from)
 {
     struct session *s = calloc(1, sizeof *s);
     if (s == NULL)
         return NULL;
-    *s = (struct session){.worker = w, .port = port, .fd = fd, .from = *from, .opened = uv_now(&w->loop)};
+    *s = (struct session){
+        .worker = w, .port = port, .fd = fd, .from = *from, .opened = uv_now(&w->loop)};
     s->writable = true;
     init_queues(s);
     if (!worker_admit(w, s, &s->number)) {
@@ -1043,7 +1079,8 @@ void session_open(struct worker *w, const struct port *port, int fd, const struc
 {
     struct session *s = session_new(w, port, fd, from);
     if (s == NULL) {
-        log_say(LOG_LEVEL_ERROR, "out_of_memory", "a connection was closed because memory is short");
+        log_say(LOG_LEVEL_ERROR, "out_of_memory",
+                "a connection was closed because memory is short");
         close(fd);
         return;
     }

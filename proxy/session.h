@@ -1,5 +1,5 @@
-/* The session driver: two sockets, a TLS engine, the pure SMTP core, one timer. After every event it moves bytes until
- * nothing moves, then arms the polls. */
+/* The session driver: two sockets, a TLS engine, the pure SMTP core, one timer. After every event
+ * it moves bytes until nothing moves, then arms the polls. */
 #ifndef VESTIBULE_PROXY_SESSION_H
 #define VESTIBULE_PROXY_SESSION_H
 

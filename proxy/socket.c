@@ -8,7 +8,8 @@
 
 static enum socket_status failure(void)
 {
-    return errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR ? SOCKET_BLOCKED : SOCKET_FAILED;
+    return errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR ? SOCKET_BLOCKED
+                                                                     : SOCKET_FAILED;
 }
 
 enum socket_status socket_fill(int fd, struct buf *b, size_t most)
@@ -50,7 +51,8 @@ enum socket_status socket_discard(int fd)
     return n == 0 ? SOCKET_ENDED : failure();
 }
 
-/* Replies are small and must not wait for an acknowledgement (Nagle); a peer that vanished must be noticed. */
+/* Replies are small and must not wait for an acknowledgement (Nagle); a peer that vanished must be
+ * noticed. */
 static void tune(int fd)
 {
     int on = 1;
@@ -61,7 +63,8 @@ static void tune(int fd)
 int socket_accept(int listening, struct address *peer)
 {
     peer->len = sizeof peer->storage;
-    int fd = accept4(listening, (struct sockaddr *)&peer->storage, &peer->len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    int fd = accept4(listening, (struct sockaddr *)&peer->storage, &peer->len,
+                     SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd >= 0)
         tune(fd);
     return fd;

@@ -1,9 +1,10 @@
-/* Non-blocking sockets moved by hand: read into and written from queues, one status word, no event loop. */
+/* Non-blocking sockets moved by hand: read into and written from queues, one status word, no event
+ * loop. */
 #ifndef VESTIBULE_PROXY_SOCKET_H
 #define VESTIBULE_PROXY_SOCKET_H
 
-#include <stddef.h>
 #include <stdbool.h>
+#include <stddef.h>
 
 #include "proxy/address.h"
 #include "proxy/buf.h"

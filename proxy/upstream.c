@@ -53,7 +53,8 @@ static void on_poll(uv_poll_t *poll, int status, int events)
     struct upstream *u = poll->data;
     if (u->connected) {
         bool error = status < 0;
-        u->cb(u->owner, UPSTREAM_READY, error || (events & UV_READABLE), error || (events & UV_WRITABLE));
+        u->cb(u->owner, UPSTREAM_READY, error || (events & UV_READABLE),
+              error || (events & UV_WRITABLE));
         return;
     }
     if (socket_connected(u->fd) != 0) {
@@ -98,7 +99,8 @@ static void try_next(struct upstream *u)
         u->cb(u->owner, UPSTREAM_FAILED, false, false);
 }
 
-struct upstream *upstream_open(uv_loop_t *loop, const struct upstream_target *target, upstream_cb *cb, void *owner)
+struct upstream *upstream_open(uv_loop_t *loop, const struct upstream_target *target,
+                               upstream_cb *cb, void *owner)
 {
     struct upstream *u = calloc(1, sizeof *u);
     if (u == NULL)

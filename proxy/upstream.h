@@ -1,5 +1,5 @@
-/* A connection to the MTA on an event loop: tried over the addresses in order, again and again while the MTA is away,
- * until queue_timeout; then a socket with its poll, until upstream_close. */
+/* A connection to the MTA on an event loop: tried over the addresses in order, again and again
+ * while the MTA is away, until queue_timeout; then a socket with its poll, until upstream_close. */
 #ifndef VESTIBULE_PROXY_UPSTREAM_H
 #define VESTIBULE_PROXY_UPSTREAM_H
 
@@ -28,7 +28,8 @@ enum upstream_event {
 typedef void upstream_cb(void *owner, enum upstream_event event, bool readable, bool writable);
 
 /* NULL: out of memory. The target is borrowed. The callback is never called from within. */
-struct upstream *upstream_open(uv_loop_t *loop, const struct upstream_target *target, upstream_cb *cb, void *owner);
+struct upstream *upstream_open(uv_loop_t *loop, const struct upstream_target *target,
+                               upstream_cb *cb, void *owner);
 
 /* Which events to report; only after UPSTREAM_CONNECTED. */
 void upstream_arm(struct upstream *u, bool readable, bool writable);

@@ -29,7 +29,8 @@ struct doorway {
 
 static void worker_finish(struct worker *w);
 
-/* --- sessions by slot ------------------------------------------------------------------------------------------ */
+/* --- sessions by slot
+ * ------------------------------------------------------------------------------------------ */
 
 static bool more_slots(struct worker *w)
 {
@@ -86,7 +87,8 @@ static void each_session(struct worker *w, void (*act)(struct session *s))
             act(w->slots[i].session);
 }
 
-/* --- what the MTAs offer --------------------------------------------------------------------------------------- */
+/* --- what the MTAs offer
+ * --------------------------------------------------------------------------------------- */
 
 void worker_learnt(struct worker *w, size_t upstream, const struct capabilities *c)
 {
@@ -111,7 +113,9 @@ const struct capabilities *worker_capabilities(struct worker *w, size_t upstream
     return &w->learnt[upstream];
 }
 
-/* --- accepting ------------------------------------------------------------------------------------------------- */
+/* --- accepting
+ * -------------------------------------------------------------------------------------------------
+ */
 
 static void on_accept(uv_poll_t *poll, int status, int events);
 
@@ -123,7 +127,8 @@ static void on_pause_over(uv_timer_t *pause)
 
 static void short_of_descriptors(struct doorway *d)
 {
-    log_say(LOG_LEVEL_ERROR, "accept_failed", "cannot accept a connection: %s; pausing for a moment", strerror(errno));
+    log_say(LOG_LEVEL_ERROR, "accept_failed",
+            "cannot accept a connection: %s; pausing for a moment", strerror(errno));
     uv_poll_stop(&d->poll);
     uv_timer_start(&d->pause, on_pause_over, ACCEPT_PAUSE_MS, 0);
 }
@@ -135,7 +140,8 @@ static void refuse_crowd(struct doorway *d, int fd)
         (void)send(fd, text, sizeof text - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
     close(fd);
     if (d->refused++ % REFUSED_LOG_EVERY == 0)
-        log_say(LOG_LEVEL_WARNING, "max_sessions", "a connection was refused: max_sessions (%u) is reached",
+        log_say(LOG_LEVEL_WARNING, "max_sessions",
+                "a connection was refused: max_sessions (%u) is reached",
                 d->worker->front->conf->max_sessions);
 }
 
@@ -205,7 +211,9 @@ static void close_doorways(struct worker *w)
     w->doorway_count = 0;
 }
 
-/* --- draining -------------------------------------------------------------------------------------------------- */
+/* --- draining
+ * --------------------------------------------------------------------------------------------------
+ */
 
 static void on_drain_timeout(uv_timer_t *timer)
 {
@@ -238,7 +246,9 @@ static void worker_finish(struct worker *w)
     w->link = NULL;
 }
 
-/* --- the vault ------------------------------------------------------------------------------------------------- */
+/* --- the vault
+ * -------------------------------------------------------------------------------------------------
+ */
 
 static void take_tickets(const struct front *f, const struct ticket_keys *keys)
 {

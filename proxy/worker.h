@@ -47,12 +47,13 @@ struct worker {
     unsigned index;
     pthread_t thread;
     uv_loop_t loop;
-    struct link *link; /* NULL once the vault is gone */
+    struct link *link;                            /* NULL once the vault is gone */
     struct doorway *doorways[BUNDLE_SOCKETS_MAX]; /* accepting sockets; none while draining */
     size_t doorway_count;
     bool draining;
     uv_timer_t drain_timer;
-    /* sessions by slot; a session's number is its slot and a count, so that a late answer finds nobody */
+    /* sessions by slot; a session's number is its slot and a count, so that a late answer finds
+     * nobody */
     struct slot {
         struct session *session; /* NULL: free */
         uint64_t number;
@@ -64,8 +65,8 @@ struct worker {
     uint32_t serial;
     unsigned learnt_version;
     struct capabilities learnt[CONF_UPSTREAMS_MAX]; /* this thread's copy */
-    struct probe *probe; /* worker 0 asks the MTAs what they offer */
-    uint8_t scratch[WORKER_SCRATCH];                 /* for one call at a time */
+    struct probe *probe;                            /* worker 0 asks the MTAs what they offer */
+    uint8_t scratch[WORKER_SCRATCH];                /* for one call at a time */
 };
 
 /* Runs until drained. `channel` is the worker's end of the socketpair. False: could not start. */
