@@ -11,7 +11,7 @@
 
 struct capabilities {
     bool known;          /* false: no MTA has answered yet; only what needs no MTA is offered */
-    unsigned extensions; /* enum extension bits out of SIZE, 8BITMIME, SMTPUTF8, DSN, CHUNKING, PIPELINING, ... */
+    unsigned extensions; /* all the enum extension bits that the MTA offered */
     uint64_t size;       /* RFC 1870: 0 when the MTA gave no number */
 };
 
@@ -29,10 +29,13 @@ struct capabilities_offer {
 /* The effective SIZE limit: the smaller of ours and the MTA's; 0 is none. */
 uint64_t capabilities_size(const struct capabilities *mta, uint64_t max_size);
 
-/* The bits a client may use in this session: ours, and the MTA's that we carry, without the hidden ones. */
+/* The bits a client may use in this session: SIZE, PIPELINING and ENHANCEDSTATUSCODES, which are
+ * ours, and the MTA's that we carry, without the hidden ones. What may go to the MTA is another
+ * thing: mta->extensions. */
 unsigned capabilities_offered(const struct capabilities *mta, unsigned hidden);
 
 /* Writes the whole `250-...` answer to EHLO. */
-bool capabilities_write(struct buf *out, const struct capabilities *mta, const struct capabilities_offer *offer);
+bool capabilities_write(struct buf *out, const struct capabilities *mta,
+                        const struct capabilities_offer *offer);
 
 #endif

@@ -1,5 +1,7 @@
-/* The Received header (RFC 5321 4.4, 4954 7, 8314 4.3): the only thing that we add to a message. A name that a client
- * supplied cannot break out of it. */
+/* The Received header (RFC 5321 4.4, 4954 7, 8314 4.3): the only thing that we add to a message.
+ *
+ * A name that a client supplied cannot break out of it. With TRACE_NO_IP the client's address is
+ * left out, and so is a helo that is one. */
 #ifndef VESTIBULE_PROXY_TRACE_H
 #define VESTIBULE_PROXY_TRACE_H
 
@@ -24,7 +26,7 @@ struct trace {
     int64_t now;         /* seconds since 1970, UTC */
 };
 
-/* Writes the header, CR LF at each line's end, nothing longer than 998; TRACE_NONE writes nothing. */
+/* Writes the header, CR LF at each line's end, no line longer than 998; TRACE_NONE writes none. */
 bool trace_write(struct buf *out, const struct trace *t);
 
 #endif
