@@ -86,7 +86,9 @@ $(FUZZ_BUILD)/fuzz_%: test/fuzz/fuzz_%.c $(FUZZ_BUILD)/libvestibule.a
 fuzzers: $(FUZZERS)
 
 # Every target in turn, FUZZ_SECONDS each, from the seeds kept in test/fuzz/seeds; findings stay in build/fuzz.
-fuzz: fuzzers
+fuzz:
+	test/install build test
+	$(MAKE) fuzzers
 	test/fuzz/run $(FUZZ_BUILD) $(FUZZ_SECONDS)
 
 # What the machine needs, by Debian's names; asked for with sudo when not root.
@@ -107,12 +109,23 @@ test:
 	+test/run
 
 test-container:
-	test/install container
+	test/install build container
+	$(MAKE) $(BUILD)/sink
 	test/container
 
 $(BUILD)/sink: bench/sink.c
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $< -luv
+
+# For packagers DESTDIR and PREFIX; a configuration that is there already stays.
+PREFIX ?= /usr
+install: all
+	install -D -m 755 $(BUILD)/vestibule $(DESTDIR)$(PREFIX)/bin/vestibule
+	install -D -m 644 conf/vestibule.8 $(DESTDIR)$(PREFIX)/share/man/man8/vestibule.8
+	install -D -m 644 conf/vestibule.conf.5 $(DESTDIR)$(PREFIX)/share/man/man5/vestibule.conf.5
+	install -D -m 644 conf/vestibule.service $(DESTDIR)$(PREFIX)/lib/systemd/system/vestibule.service
+	test -e $(DESTDIR)/etc/vestibule/vestibule.conf || \
+		install -D -m 644 conf/vestibule.conf $(DESTDIR)/etc/vestibule/vestibule.conf
 
 format:
 	clang-format -i $(wildcard */*.[ch] test/*/*.[ch])
@@ -128,5 +141,5 @@ print-libs:
 
 -include $(wildcard $(BUILD)/obj/*/*.d $(BUILD)/unit/*.d $(BUILD)/*.d $(FUZZ_BUILD)/obj/*/*.d $(FUZZ_BUILD)/*.d)
 
-.PHONY: all units fuzzers fuzz deps test-deps container-deps demo test test-container format clean print-cflags print-libs
+.PHONY: all units fuzzers fuzz deps test-deps container-deps demo test test-container install format clean print-cflags print-libs
 .SECONDARY:
