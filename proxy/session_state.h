@@ -1,0 +1,100 @@
+/* Inside the session driver: its state, and what its files do for each other. Nobody else includes
+ * this.
+ *
+ * session.c owns the life: beginning, step, timers, end. session_wire.c moves the client's bytes
+ * and does TLS, session_talk.c runs the core and the MTA's socket, session_log.c writes the lines.
+ */
+#ifndef VESTIBULE_PROXY_SESSION_STATE_H
+#define VESTIBULE_PROXY_SESSION_STATE_H
+
+#include "proxy/log.h"
+#include "proxy/session.h"
+
+enum phase {
+    PHASE_HANDSHAKE, /* TLS is being set up */
+    PHASE_TALK,      /* the core decides */
+    PHASE_STARTTLS,  /* the last plaintext reply is on its way out, then PHASE_HANDSHAKE */
+    PHASE_FLUSH,     /* the last octets are on their way out */
+    PHASE_LINGER, /* ours is closed; reading on so that a reset does not overtake the last reply */
+    PHASE_CLOSED,
+};
+
+struct session {
+    struct worker *worker;
+    const struct port *port;
+    uint64_t number;
+    enum phase phase;
+    int fd;
+    unsigned handles; /* poll and timer; the last one's close callback frees */
+    uv_poll_t poll;
+    uv_timer_t timer;
+    int armed;
+    bool readable;
+    bool writable;
+    bool client_ended; /* end of file or close_notify; replies may still reach it */
+    bool polite;       /* the client said goodbye first: no need to linger */
+    bool asked;        /* a question to the vault is open */
+    bool told_gone;    /* the core knows that the client is gone */
+
+    struct tls_engine *tls;
+    struct smtp *smtp;
+    struct upstream *upstream;
+    bool upstream_stands;
+    bool mta_readable;
+    bool mta_ended; /* and the core has not been told yet */
+
+    struct buf wire_in; /* ciphertext; unused in plaintext */
+    struct buf wire_out;
+    struct buf from_client;
+    struct buf to_client;
+    struct buf from_mta;
+    struct buf to_mta;
+
+    struct smtp_waiting waiting;
+    uint64_t wait_until;
+    uint64_t phase_until; /* of every phase but PHASE_TALK */
+    uint64_t write_until; /* 0: nothing waits to be written */
+
+    uint64_t opened;
+    uint64_t octets_in;
+    uint64_t octets_out;
+    struct smtp_peer peer;
+    struct address from;
+    char address[ADDRESS_TEXT_MAX];
+    char id[24];
+    char failure[96];
+};
+
+/* session.c */
+void session_step(
+    struct session *s); /* moves bytes until nothing moves, then arms polls and timer */
+void session_close(
+    struct session *s); /* at once; the struct lives until libuv lets go of its handles */
+void session_enter(struct session *s, enum phase phase, uint64_t milliseconds);
+void session_fail(struct session *s, const char *reason); /* the first reason stays */
+void session_drop_mta(struct session *s);
+
+/* session_wire.c. `*broken` is set when the client's socket is of no use any more. True: something
+ * moved. */
+struct smtp_io session_io(struct session *s);
+struct tls_wire session_wire(struct session *s); /* from wire_in into the worker's scratch */
+bool session_wire_done(struct session *s, const struct tls_wire *wire); /* false: out of memory */
+bool session_drain_queue(struct session *s, struct buf *queue, bool *broken);
+bool session_give_client(struct session *s, bool *broken);
+bool session_take_client(struct session *s, bool *broken);
+bool session_start_tls(struct session *s); /* false: the session is closed */
+bool session_handshake(struct session *s, bool *broken);
+bool session_spoke_tls(const struct session *s);
+
+/* session_talk.c */
+bool session_give_mta(struct session *s);
+bool session_talk(struct session *s, bool *broken); /* one round of PHASE_TALK */
+
+/* session_log.c */
+void session_log_event(const struct session *s, enum log_level level, const char *event,
+                       const char *message);
+void session_log_refused_login(const struct session *s, const char *reason);
+void session_log_note(const struct session *s);
+void session_log_end(const struct session *s);
+
+#endif

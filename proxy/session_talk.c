@@ -1,0 +1,188 @@
+#include "proxy/session_state.h"
+
+#include "proxy/limits.h"
+#include "proxy/socket.h"
+
+static bool take_mta(struct session *s)
+{
+    if (!s->upstream_stands || !s->mta_readable || buf_room(&s->from_mta) == 0)
+        return false;
+    enum socket_status status = socket_fill(upstream_fd(s->upstream), &s->from_mta, LIMIT_MTA_IN);
+    if (status == SOCKET_MOVED)
+        return true;
+    s->mta_readable = false;
+    if (status == SOCKET_BLOCKED)
+        return false;
+    /* what it said last is read by the core before the loss is told: see mta_gone */
+    upstream_close(s->upstream);
+    s->upstream = NULL;
+    s->upstream_stands = false;
+    s->mta_ended = true;
+    return true;
+}
+
+bool session_give_mta(struct session *s)
+{
+    if (!s->upstream_stands || buf_len(&s->to_mta) == 0)
+        return false;
+    /* a failed write shows as a failed read: that is where the loss is told */
+    return socket_drain(upstream_fd(s->upstream), &s->to_mta) == SOCKET_MOVED;
+}
+
+static void on_upstream(void *owner, enum upstream_event event, bool readable, bool writable)
+{
+    struct session *s = owner;
+    (void)writable;
+    s->mta_readable |= readable;
+    if (event == UPSTREAM_CONNECTED) {
+        s->upstream_stands = true;
+        smtp_mta_connected(s->smtp);
+    } else if (event == UPSTREAM_FAILED) {
+        session_drop_mta(s);
+        smtp_mta_lost(s->smtp);
+    }
+    session_step(s);
+}
+
+static bool connect_upstream(struct session *s)
+{
+    if (s->upstream != NULL)
+        return false;
+    s->upstream = upstream_open(&s->worker->loop, &s->port->target, on_upstream, s);
+    if (s->upstream == NULL)
+        smtp_mta_lost(s->smtp);
+    return s->upstream == NULL;
+}
+
+static bool ask_verdict(struct session *s)
+{
+    if (s->asked)
+        return false;
+    const struct sasl_credential *c = smtp_credential(s->smtp);
+    if (s->worker->link == NULL) {
+        smtp_verdict(s->smtp, SMTP_UNAVAILABLE, NULL);
+        return true;
+    }
+    s->asked = true;
+    struct channel_frame ask = {.type = CHANNEL_VERIFY,
+                                .number = s->number,
+                                .as.verify = {.listener = s->port->index,
+                                              .mechanism = c->mechanism,
+                                              .login = c->login,
+                                              .login_len = c->login_len,
+                                              .password = c->password,
+                                              .password_len = c->password_len}};
+    address_octets(ask.as.verify.address, &s->from);
+    link_send(s->worker->link, &ask);
+    return false;
+}
+
+/* Is the core still at work on something that the client asked before it stopped talking? */
+static bool still_working(const struct session *s, const struct smtp_io *io)
+{
+    switch (smtp_waiting(s->smtp, io).what) {
+    case SMTP_FOR_VERDICT:
+    case SMTP_FOR_CONNECT:
+    case SMTP_FOR_REPLY:
+    case SMTP_FOR_BLOCK:
+    case SMTP_FOR_END:
+    case SMTP_FOR_WRITE:
+        return true;
+    case SMTP_FOR_COMMAND:
+    case SMTP_FOR_LINE:
+    case SMTP_FOR_DATA:
+        break;
+    }
+    return false;
+}
+
+static bool wait_or_gone(struct session *s, const struct smtp_io *io)
+{
+    bool unread = s->tls != NULL && buf_len(&s->wire_in) > 0;
+    if (!s->client_ended || s->told_gone || unread || still_working(s, io))
+        return false;
+    s->told_gone = true;
+    smtp_client_gone(s->smtp);
+    return true;
+}
+
+static bool mta_gone(struct session *s)
+{
+    if (!s->mta_ended)
+        return false;
+    session_drop_mta(s);
+    smtp_mta_lost(s->smtp);
+    return true;
+}
+
+static void begin_close(struct session *s)
+{
+    s->polite = smtp_end(s->smtp) == SMTP_END_QUIT || s->client_ended;
+    session_enter(s, PHASE_FLUSH, LIMIT_CLOSE_MS);
+}
+
+static size_t queued(const struct session *s)
+{
+    return buf_len(&s->to_client) + buf_len(&s->to_mta);
+}
+
+static void take_lesson(struct session *s)
+{
+    struct capabilities c;
+    if (smtp_learnt(s->smtp, &c))
+        worker_learnt(s->worker, s->port->conf->upstream, &c);
+}
+
+static bool advance(struct session *s)
+{
+    struct smtp_io io = session_io(s);
+    size_t unread = buf_len(&s->from_client) + buf_len(&s->from_mta), unsent = queued(s);
+    enum smtp_todo todo = smtp_advance(s->smtp, &io);
+    bool moved = unread != buf_len(&s->from_client) + buf_len(&s->from_mta) || unsent != queued(s);
+    take_lesson(s);
+    switch (todo) {
+    case SMTP_WAIT:
+        return moved || mta_gone(s) || wait_or_gone(s, &io);
+    case SMTP_STARTTLS:
+        session_enter(s, PHASE_STARTTLS, s->worker->front->conf->handshake_timeout);
+        return true;
+    case SMTP_VERIFY:
+        return ask_verdict(s) || moved;
+    case SMTP_CONNECT:
+        return connect_upstream(s) || moved;
+    case SMTP_CUT:
+        session_drop_mta(s);
+        return true;
+    case SMTP_NOTE:
+        session_log_note(s);
+        return true;
+    case SMTP_CLOSE:
+        begin_close(s);
+        return true;
+    case SMTP_ABORT:
+        session_close(s);
+        return false;
+    }
+    return false;
+}
+
+bool session_talk(struct session *s, bool *broken)
+{
+    bool moved = session_take_client(s, broken);
+    if (s->phase == PHASE_TALK && session_spoke_tls(s)) {
+        session_log_event(
+            s, LOG_LEVEL_INFO, "tls_on_plaintext_port",
+            "the client speaks TLS where STARTTLS is spoken; set it to STARTTLS, or to the implicit-TLS port");
+        session_fail(s, "tls on a plaintext port");
+        session_close(s);
+        return false;
+    }
+    if (s->phase == PHASE_TALK) {
+        moved |= take_mta(s);
+        moved |= advance(s);
+    }
+    if (s->phase == PHASE_CLOSED)
+        return false;
+    moved |= session_give_client(s, broken);
+    return session_give_mta(s) || moved;
+}
