@@ -1,4 +1,5 @@
-/* Where passwords are checked: one small table of functions per kind of backend, used by the vault alone. */
+/* Where passwords are checked: one small table of functions per kind of backend, used by the vault
+ * alone. */
 #ifndef VESTIBULE_AUTH_BACKEND_H
 #define VESTIBULE_AUTH_BACKEND_H
 
@@ -21,12 +22,14 @@ struct backend_ops {
     const char *scheme; /* "file" */
     /* NULL with one sentence in `error`. Opens what can be opened now. */
     struct backend *(*open)(const char *argument, char error[BACKEND_ERROR_MAX]);
-    /* Takes note of changes on disk; called on the loop, cheap when nothing changed. A file that does not load leaves
-     * the last good one in force and returns false with a sentence. */
+    /* Takes note of changes on disk; called on the loop, cheap when nothing changed. A file that
+     * does not load leaves the last good one in force and returns false with a sentence. */
     bool (*refresh)(struct backend *b, char error[BACKEND_ERROR_MAX]);
-    /* Blocks; called in a thread of the pool, many at once. Takes as long for an unknown login as for a known one. */
+    /* Blocks; called in a thread of the pool, many at once. Takes as long for an unknown login as
+     * for a known one. */
     enum backend_verdict (*verify)(struct backend *b, const struct sasl_credential *c);
-    /* For `vestibule check`: one sentence on what stands there, e.g. "12 users, 1 with an old DES hash". False: bad. */
+    /* For `vestibule check`: one sentence on what stands there, e.g. "12 users, 1 with an old DES
+     * hash". False: bad. */
     bool (*describe)(struct backend *b, char text[BACKEND_ERROR_MAX]);
     void (*close)(struct backend *b); /* no verify is running any more */
 };
@@ -35,7 +38,8 @@ struct backend {
     const struct backend_ops *ops; /* first member of each kind's own struct */
 };
 
-/* "file:/etc/vestibule/users". NULL with a sentence: unknown scheme, not supported yet, or open failed. */
+/* "file:/etc/vestibule/users". NULL with a sentence: unknown scheme, not supported yet, or open
+ * failed. */
 struct backend *backend_open(const char *spec, char error[BACKEND_ERROR_MAX]);
 void backend_close(struct backend *b);
 
