@@ -12,8 +12,7 @@
 #include "proxy/buf.h"
 #include "proxy/path.h"
 
-#define COMMAND_LINE_MAX \
-    2000 /* octets without CR LF; Sendmail closes at 2,040 (RFC 5321 asks for 512) */
+#define COMMAND_LINE_MAX 2000  /* without CR LF; RFC 5321 asks for 512, Sendmail closes at 2,040 */
 #define COMMAND_AUTH_MAX 12288 /* RFC 4954 4: a base64 line of AUTH, CR LF included */
 #define COMMAND_DOMAIN_MAX 255 /* EHLO's argument */
 #define COMMAND_ENVID_MAX 100  /* RFC 3461 4.4 */
