@@ -70,6 +70,7 @@ static bool hash_whole(const struct hash_kind *k, const char *hash)
 
 const char *hash_fault(const char *hash)
 {
+    const struct hash_kind *kind = hash_kind_of(hash);
     int known;
 
     if (strlen(hash) > HASH_MAX)
@@ -77,9 +78,12 @@ const char *hash_fault(const char *hash)
     if (!hash_characters(hash))
         return "holds characters that no hash has";
     known = crypt_checksalt(hash);
-    if (known == CRYPT_SALT_INVALID || known == CRYPT_SALT_METHOD_DISABLED)
+    /* any two letters pass for the salt of DES: a password in clear is not called a hash cut short
+     */
+    if (known == CRYPT_SALT_INVALID || known == CRYPT_SALT_METHOD_DISABLED ||
+        (kind->prefix[0] == '\0' && !hash_whole(kind, hash)))
         return "is of a kind that crypt(3) does not know";
-    if (!hash_whole(hash_kind_of(hash), hash))
+    if (!hash_whole(kind, hash))
         return "is cut short or has something behind it";
     return NULL;
 }
