@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "auth/utf8.h"
+#include "proxy/utf8.h"
 
 static void field_put(struct log_field *f, const char *text)
 {
@@ -53,7 +53,7 @@ static size_t field_logfmt_one(char out[16], const unsigned char *s)
 static size_t field_json_one(char out[16], const unsigned char *s, size_t len)
 {
     uint32_t point = s[0];
-    const size_t used = utf8_decode(&point, s, len);
+    const size_t used = utf8_next(&point, (const char *)s, len);
 
     if (used == 0)
         point = s[0];

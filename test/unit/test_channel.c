@@ -1,0 +1,358 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "proxy/channel.h"
+
+enum { HEADER = 16 };
+
+static const uint8_t input[TLS_SIGN_INPUT_MAX + 1] = "to be signed";
+static char longest[SASL_PASSWORD_MAX + 2];
+
+static struct channel_frame sign_frame(size_t len)
+{
+    struct channel_frame f = {.type = CHANNEL_SIGN, .number = 0x0123456789abcdef};
+    f.as.sign.certificate = 7;
+    f.as.sign.algorithm = 0x0804;
+    f.as.sign.input = input;
+    f.as.sign.len = len;
+    return f;
+}
+
+static struct channel_frame verify_frame(const char *login, const char *password)
+{
+    struct channel_frame f = {.type = CHANNEL_VERIFY, .number = 42};
+    f.as.verify.listener = 3;
+    memset(f.as.verify.address, 0xab, 16);
+    f.as.verify.mechanism = SASL_LOGIN;
+    f.as.verify.login = login;
+    f.as.verify.login_len = strlen(login);
+    f.as.verify.password = password;
+    f.as.verify.password_len = strlen(password);
+    return f;
+}
+
+static struct channel_frame tickets_frame(size_t count)
+{
+    struct channel_frame f = {.type = CHANNEL_TICKETS, .as.tickets = {.count = count}};
+    for (size_t i = 0; i < TICKET_KEYS_MAX; i++)
+        memset(f.as.tickets.key[i], (int)('A' + i), TICKET_KEY_LEN);
+    return f;
+}
+
+static struct buf encode(const struct channel_frame *f)
+{
+    struct buf b;
+    buf_init(&b, CHANNEL_FRAME_MAX);
+    assert_true(channel_encode(&b, f));
+    assert_in_range(buf_len(&b), HEADER, CHANNEL_FRAME_MAX);
+    return b;
+}
+
+static void refuse(const struct channel_frame *f)
+{
+    struct buf b;
+    buf_init(&b, 65536);
+    assert_false(channel_encode(&b, f));
+    assert_int_equal(buf_len(&b), 0);
+}
+
+/* From an allocation of its own length: ASan sees a read too far. */
+static enum channel_status decode_exact(struct channel_frame *out, const uint8_t *in, size_t len)
+{
+    uint8_t *fit = malloc(len > 0 ? len : 1);
+    size_t used = 0;
+    memcpy(fit, in, len);
+    enum channel_status status = channel_decode(out, &used, fit, len);
+    if (status == CHANNEL_FRAME)
+        assert_int_equal(used, len);
+    free(fit);
+    return status;
+}
+
+/* Whole, and at every split: MORE until the last octet, and again the same bytes from what was
+ * decoded. */
+static void there_and_back(const struct channel_frame *f)
+{
+    struct buf b = encode(f);
+    struct channel_frame out;
+    size_t used = 0;
+    for (size_t n = 0; n < buf_len(&b); n++)
+        assert_int_equal(decode_exact(&out, buf_data(&b), n), CHANNEL_MORE);
+    assert_int_equal(channel_decode(&out, &used, buf_data(&b), buf_len(&b)), CHANNEL_FRAME);
+    assert_int_equal(used, buf_len(&b));
+    assert_int_equal(out.type, f->type);
+    assert_true(out.number == f->number);
+    struct buf again = encode(&out);
+    assert_int_equal(buf_len(&again), buf_len(&b));
+    assert_memory_equal(buf_data(&again), buf_data(&b), buf_len(&b));
+    buf_clear(&again);
+    buf_clear(&b);
+}
+
+static void frames_without_content_come_back(void **state)
+{
+    (void)state;
+    static const enum channel_type types[] = {CHANNEL_READY, CHANNEL_CANCEL, CHANNEL_DRAIN};
+    for (size_t i = 0; i < 3; i++) {
+        struct channel_frame f = {.type = types[i], .number = UINT64_MAX - i};
+        there_and_back(&f);
+    }
+}
+
+static void a_question_for_a_signature_comes_back(void **state)
+{
+    (void)state;
+    struct channel_frame out, f = sign_frame(12);
+    size_t used;
+    struct buf b = encode(&f);
+    assert_int_equal(channel_decode(&out, &used, buf_data(&b), buf_len(&b)), CHANNEL_FRAME);
+    assert_int_equal(out.as.sign.certificate, 7);
+    assert_int_equal(out.as.sign.algorithm, 0x0804);
+    assert_int_equal(out.as.sign.len, 12);
+    assert_memory_equal(out.as.sign.input, "to be signed", 12);
+    buf_clear(&b);
+    there_and_back(&f);
+    f = sign_frame(TLS_SIGN_INPUT_MAX);
+    there_and_back(&f);
+}
+
+static void a_credential_comes_back(void **state)
+{
+    (void)state;
+    struct channel_frame out, f = verify_frame("alice", "secret");
+    uint8_t address[16];
+    size_t used;
+    struct buf b = encode(&f);
+    assert_int_equal(channel_decode(&out, &used, buf_data(&b), buf_len(&b)), CHANNEL_FRAME);
+    assert_int_equal(out.as.verify.listener, 3);
+    memset(address, 0xab, 16);
+    assert_memory_equal(out.as.verify.address, address, 16);
+    assert_int_equal(out.as.verify.mechanism, SASL_LOGIN);
+    assert_int_equal(out.as.verify.login_len, 5);
+    assert_memory_equal(out.as.verify.login, "alice", 5);
+    assert_int_equal(out.as.verify.password_len, 6);
+    assert_memory_equal(out.as.verify.password, "secret", 6);
+    buf_clear(&b);
+    there_and_back(&f);
+}
+
+static void the_longest_credential_fits_a_frame(void **state)
+{
+    (void)state;
+    char login[SASL_LOGIN_MAX + 2];
+    memset(login, 'l', sizeof login);
+    login[SASL_LOGIN_MAX] = '\0';
+    memset(longest, 'p', sizeof longest);
+    longest[SASL_PASSWORD_MAX] = '\0';
+    struct channel_frame f = verify_frame(login, longest);
+    there_and_back(&f);
+    f.as.verify.password_len++;
+    refuse(&f);
+    f.as.verify.password_len--;
+    login[SASL_LOGIN_MAX] = 'l';
+    f.as.verify.login_len++;
+    refuse(&f);
+}
+
+static void signatures_and_verdicts_come_back(void **state)
+{
+    (void)state;
+    struct channel_frame f = {.type = CHANNEL_SIGNED, .number = 1};
+    there_and_back(&f); /* refused */
+    f.as.signature.signature = input;
+    f.as.signature.len = TLS_SIGNATURE_MAX;
+    there_and_back(&f);
+    f.as.signature.len++;
+    refuse(&f);
+    for (int v = CHANNEL_ACCEPTED; v <= CHANNEL_LIMITED; v++) {
+        struct channel_frame g = {.type = CHANNEL_VERDICT, .as.verdict = (enum channel_verdict)v};
+        struct channel_frame out;
+        struct buf b = encode(&g);
+        assert_int_equal(decode_exact(&out, buf_data(&b), buf_len(&b)), CHANNEL_FRAME);
+        assert_int_equal(out.as.verdict, v);
+        buf_clear(&b);
+        there_and_back(&g);
+    }
+}
+
+static void ticket_keys_come_back(void **state)
+{
+    (void)state;
+    for (size_t count = 0; count <= TICKET_KEYS_MAX; count++) {
+        struct channel_frame out, f = tickets_frame(count);
+        struct buf b = encode(&f);
+        assert_int_equal(decode_exact(&out, buf_data(&b), buf_len(&b)), CHANNEL_FRAME);
+        assert_int_equal(out.as.tickets.count, count);
+        assert_memory_equal(out.as.tickets.key, f.as.tickets.key, count * TICKET_KEY_LEN);
+        buf_clear(&b);
+        there_and_back(&f);
+    }
+    struct channel_frame f = tickets_frame(TICKET_KEYS_MAX + 1);
+    refuse(&f);
+}
+
+static void what_breaks_a_limit_is_not_sent(void **state)
+{
+    (void)state;
+    struct channel_frame f = sign_frame(0);
+    refuse(&f);
+    f = sign_frame(TLS_SIGN_INPUT_MAX + 1);
+    refuse(&f);
+    f = verify_frame("", "secret");
+    refuse(&f);
+    f = verify_frame("alice", "");
+    refuse(&f);
+    f = verify_frame("alice", "secret");
+    f.as.verify.login = "al\0ce";
+    refuse(&f);
+    f = verify_frame("alice", "secret");
+    f.as.verify.password = "sec\0et";
+    refuse(&f);
+    f = verify_frame("alice", "secret");
+    f.as.verify.mechanism = (enum sasl_mechanism)(SASL_PLAIN | SASL_LOGIN);
+    refuse(&f);
+    f = (struct channel_frame){.type = CHANNEL_VERDICT, .as.verdict = (enum channel_verdict)4};
+    refuse(&f);
+    f = (struct channel_frame){.type = (enum channel_type)0};
+    refuse(&f);
+    f = (struct channel_frame){.type = (enum channel_type)(CHANNEL_DRAIN + 1)};
+    refuse(&f);
+}
+
+static void a_full_queue_takes_nothing_of_a_frame(void **state)
+{
+    (void)state;
+    struct channel_frame f = verify_frame("alice", "secret");
+    struct buf b;
+    buf_init(&b, 50);
+    assert_false(channel_encode(&b, &f));
+    assert_int_equal(buf_len(&b), 0);
+}
+
+static void assert_bad(const struct buf *b, size_t offset, uint32_t value)
+{
+    uint8_t bytes[CHANNEL_FRAME_MAX];
+    struct channel_frame out;
+    memcpy(bytes, buf_data(b), buf_len(b));
+    memcpy(bytes + offset, &value, sizeof value);
+    assert_int_equal(decode_exact(&out, bytes, buf_len(b)), CHANNEL_BAD);
+}
+
+static void assert_bad16(const struct buf *b, size_t offset, uint16_t value)
+{
+    uint8_t bytes[CHANNEL_FRAME_MAX];
+    struct channel_frame out;
+    memcpy(bytes, buf_data(b), buf_len(b));
+    memcpy(bytes + offset, &value, sizeof value);
+    assert_int_equal(decode_exact(&out, bytes, buf_len(b)), CHANNEL_BAD);
+}
+
+static void corrupt_frames_are_bad(void **state)
+{
+    (void)state;
+    struct channel_frame f = verify_frame("alice", "secret");
+    struct buf b = encode(&f);
+    assert_bad(&b, 4, 0); /* types */
+    assert_bad(&b, 4, CHANNEL_DRAIN + 1);
+    assert_bad(&b, 4, 0x80000000);
+    assert_bad(&b, 4, CHANNEL_READY); /* content where there is none */
+    assert_bad(&b, HEADER + 20, 0);   /* mechanisms */
+    assert_bad(&b, HEADER + 20, 3);
+    assert_bad(&b, HEADER + 20, 4);
+    assert_bad16(&b, HEADER + 24, 6); /* longer than the frame */
+    assert_bad16(&b, HEADER + 24, 4); /* an octet left over */
+    assert_bad16(&b, HEADER + 24, 0xffff);
+    assert_bad16(&b, HEADER + 26, 0);
+    assert_bad(&b, HEADER + 28, 0); /* NULs in the login */
+    assert_bad(&b, HEADER + 33, 0); /* and in the password */
+    buf_clear(&b);
+    f = (struct channel_frame){.type = CHANNEL_VERDICT};
+    b = encode(&f);
+    assert_bad(&b, HEADER, 4);
+    assert_bad(&b, HEADER, 0xffffffff);
+    buf_clear(&b);
+    f = tickets_frame(1);
+    b = encode(&f);
+    assert_bad(&b, HEADER, 0);
+    assert_bad(&b, HEADER, 2);
+    assert_bad(&b, HEADER, TICKET_KEYS_MAX + 1);
+    assert_bad(&b, HEADER, 0xffffffff);
+    buf_clear(&b);
+    f = sign_frame(12);
+    b = encode(&f);
+    assert_bad16(&b, HEADER + 6, 11);
+    assert_bad16(&b, HEADER + 6, 13);
+    assert_bad16(&b, HEADER + 6, 0);
+    buf_clear(&b);
+}
+
+static void impossible_lengths_are_bad_at_once(void **state)
+{
+    (void)state;
+    static const uint32_t lengths[] = {0, 1, 15, CHANNEL_FRAME_MAX + 1, 0x7fffffff, 0xffffffff};
+    struct channel_frame out;
+    for (size_t i = 0; i < sizeof lengths / sizeof *lengths; i++)
+        assert_int_equal(decode_exact(&out, (const uint8_t *)&lengths[i], 4), CHANNEL_BAD);
+}
+
+static void a_frame_may_not_be_longer_than_its_content(void **state)
+{
+    (void)state;
+    static const enum channel_type types[] = {CHANNEL_READY, CHANNEL_CANCEL, CHANNEL_DRAIN,
+                                              CHANNEL_VERDICT};
+    for (size_t i = 0; i < 4; i++) {
+        struct channel_frame out, f = {.type = types[i]};
+        struct buf b = encode(&f);
+        uint8_t bytes[64] = {0};
+        uint32_t len = (uint32_t)buf_len(&b) + 1;
+        memcpy(bytes, buf_data(&b), buf_len(&b));
+        memcpy(bytes, &len, sizeof len);
+        assert_int_equal(decode_exact(&out, bytes, len), CHANNEL_BAD);
+        buf_clear(&b);
+    }
+}
+
+static void frames_in_a_row_are_taken_one_by_one(void **state)
+{
+    (void)state;
+    struct channel_frame out, frames[3];
+    struct buf b;
+    size_t used;
+    buf_init(&b, 4096);
+    frames[0] = verify_frame("alice", "secret");
+    frames[1] = (struct channel_frame){.type = CHANNEL_CANCEL, .number = 42};
+    frames[2] = sign_frame(5);
+    for (int i = 0; i < 3; i++)
+        assert_true(channel_encode(&b, &frames[i]));
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(channel_decode(&out, &used, buf_data(&b), buf_len(&b)), CHANNEL_FRAME);
+        assert_int_equal(out.type, frames[i].type);
+        buf_consume(&b, used);
+    }
+    assert_int_equal(buf_len(&b), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(frames_without_content_come_back),
+        cmocka_unit_test(a_question_for_a_signature_comes_back),
+        cmocka_unit_test(a_credential_comes_back),
+        cmocka_unit_test(the_longest_credential_fits_a_frame),
+        cmocka_unit_test(signatures_and_verdicts_come_back),
+        cmocka_unit_test(ticket_keys_come_back),
+        cmocka_unit_test(what_breaks_a_limit_is_not_sent),
+        cmocka_unit_test(a_full_queue_takes_nothing_of_a_frame),
+        cmocka_unit_test(corrupt_frames_are_bad),
+        cmocka_unit_test(impossible_lengths_are_bad_at_once),
+        cmocka_unit_test(a_frame_may_not_be_longer_than_its_content),
+        cmocka_unit_test(frames_in_a_row_are_taken_one_by_one),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
