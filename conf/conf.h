@@ -1,8 +1,9 @@
 /* The configuration: one table of keys -> one typed, immutable struct.
  *
- * A file in INI form (read with inih), then the environment (VESTIBULE_<SECTION>_<KEY>), then defaults. All errors are
- * gathered and shown at once; a key that is unknown, or whose feature is not there yet, is an error. Syntax and ranges
- * are checked here; whether a file can be opened or a port be bound is found out by whoever does it. */
+ * A file in INI form (read with inih), then the environment (VESTIBULE_<SECTION>_<KEY>), then
+ * defaults. All errors are gathered and shown at once; a key that is unknown, or whose feature is
+ * not there yet, is an error. Syntax and ranges are checked here; whether a file can be opened or a
+ * port be bound is found out by whoever does it. */
 #ifndef VESTIBULE_CONF_CONF_H
 #define VESTIBULE_CONF_CONF_H
 
@@ -18,8 +19,8 @@
 #define CONF_CERTIFICATES_MAX 256
 #define CONF_BACKENDS_MAX 8
 
-/* "host:port" split. "*" is every address of both families. The host is a name or a numeric address without
- * brackets. */
+/* "host:port" split. "*" is every address of both families. The host is a name or a numeric address
+ * without brackets. */
 struct conf_address {
     const char *host;
     uint16_t port;
@@ -52,12 +53,12 @@ struct conf_upstream {
     const char *name;
     struct conf_addresses address; /* tried in order */
     enum conf_helo helo;
-    unsigned hide;           /* enum conf_hide bits */
-    uint64_t queue_timeout;  /* milliseconds, as all times */
+    unsigned hide;          /* enum conf_hide bits */
+    uint64_t queue_timeout; /* milliseconds, as all times */
     uint64_t connect_timeout;
     uint64_t reply_timeout;
     uint64_t data_timeout;
-    bool trace;              /* identity: the Received header, or none */
+    bool trace; /* identity: the Received header, or none */
 };
 
 enum conf_hide {
@@ -122,17 +123,20 @@ struct conf_errors {
     char text[16384]; /* newline after each; when it is full the last line says how many more */
 };
 
-/* Pure. `text` of a file called `name`, and `environment` (NULL-ended, "NAME=value"; NULL: none). NULL when errors. */
+/* Pure. `text` of a file called `name`, and `environment` (NULL-ended, "NAME=value"; NULL: none).
+ * NULL when errors. */
 struct conf *conf_parse(const char *text, size_t len, const char *name, char *const *environment,
                         struct conf_errors *errors);
 
-/* Reads `path`; NULL is CONF_DEFAULT_PATH, which need not exist. The file must not be writable by others. */
+/* Reads `path`; NULL is CONF_DEFAULT_PATH, which need not exist. The file must not be writable by
+ * others. */
 struct conf *conf_load(const char *path, char *const *environment, struct conf_errors *errors);
 
 void conf_free(struct conf *c);
 
-/* Writes the configuration in force, every key, defaults included, in a form that conf_parse reads back to the same
- * struct: what `vestibule config` prints and what the front is given. Keys not supported yet do not appear. */
+/* Writes the configuration in force, every key, defaults included, in a form that conf_parse reads
+ * back to the same struct: what `vestibule config` prints and what the front is given. Keys not
+ * supported yet do not appear. */
 bool conf_write(FILE *out, const struct conf *c);
 
 #endif

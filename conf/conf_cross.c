@@ -1,0 +1,144 @@
+#include "conf/conf_cross.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+static bool is_six(const char *host)
+{
+    return strchr(host, ':') != NULL;
+}
+
+static bool is_four(const char *host)
+{
+    return host[strspn(host, "0123456789.")] == '\0';
+}
+
+static bool covers(const char *wide, const char *host)
+{
+    return strcmp(wide, "*") == 0 || (strcmp(wide, "0.0.0.0") == 0 && is_four(host)) ||
+           (strcmp(wide, "::") == 0 && is_six(host));
+}
+
+bool conf_cross_overlap(const struct conf_address *a, const struct conf_address *b)
+{
+    return a->port == b->port && (strcasecmp(a->host, b->host) == 0 || covers(a->host, b->host) ||
+                                  covers(b->host, a->host));
+}
+
+static bool is_loopback(const char *host)
+{
+    return strcasecmp(host, "localhost") == 0 || strcmp(host, "::1") == 0 ||
+           (is_four(host) && strncmp(host, "127.", 4) == 0);
+}
+
+static bool reaches(const struct conf_address *listening, const struct conf_address *to)
+{
+    if (listening->port != to->port)
+        return false;
+    if (strcasecmp(listening->host, to->host) == 0)
+        return true;
+    if (strcasecmp(to->host, "localhost") == 0 && is_loopback(listening->host))
+        return true;
+    return is_loopback(to->host) &&
+           (covers(listening->host, to->host) ||
+            (strcasecmp(to->host, "localhost") == 0 && covers(listening->host, "127.0.0.1")));
+}
+
+static void text_of(char *out, size_t cap, const struct conf_address *a)
+{
+    snprintf(out, cap, "%s%.200s%s:%u", is_six(a->host) ? "[" : "", a->host,
+             is_six(a->host) ? "]" : "", a->port);
+}
+
+static void check_pair(struct conf_build *b, size_t listener, size_t i, size_t other, size_t j)
+{
+    char mine[256], theirs[256];
+    const struct conf_listener *l = &b->conf->listener[listener], *o = &b->conf->listener[other];
+    if (!conf_cross_overlap(&l->address.at[i], &o->address.at[j]))
+        return;
+    text_of(mine, sizeof mine, &l->address.at[i]);
+    text_of(theirs, sizeof theirs, &o->address.at[j]);
+    conf_build_blame(b, CONF_SECTION_LISTENER, "address", listener,
+                     "%s is taken by %s of [listener %s]; choose another address or port", mine,
+                     theirs, o->name);
+}
+
+/* Each address against those that stand before it. */
+static void check_addresses(struct conf_build *b)
+{
+    const struct conf *c = b->conf;
+    for (size_t l = 0; l < c->listener_count; l++) {
+        for (size_t i = 0; i < c->listener[l].address.count; i++) {
+            for (size_t o = 0; o <= l; o++) {
+                size_t end = o == l ? i : c->listener[o].address.count;
+                for (size_t j = 0; j < end; j++)
+                    check_pair(b, l, i, o, j);
+            }
+        }
+    }
+}
+
+static bool some_listener_reaches(const char **name, const struct conf *c,
+                                  const struct conf_address *to)
+{
+    for (size_t l = 0; l < c->listener_count; l++) {
+        for (size_t i = 0; i < c->listener[l].address.count; i++) {
+            *name = c->listener[l].name;
+            if (reaches(&c->listener[l].address.at[i], to))
+                return true;
+        }
+    }
+    return false;
+}
+
+static void check_loops(struct conf_build *b)
+{
+    const struct conf *c = b->conf;
+    for (size_t u = 0; u < c->upstream_count; u++) {
+        for (size_t i = 0; i < c->upstream[u].address.count; i++) {
+            const char *name;
+            char text[256];
+            if (!some_listener_reaches(&name, c, &c->upstream[u].address.at[i]))
+                continue;
+            text_of(text, sizeof text, &c->upstream[u].address.at[i]);
+            conf_build_blame(
+                b, CONF_SECTION_UPSTREAM, "address", u,
+                "%s is where [listener %s] listens, mail would go in circles; name the "
+                "MTA's own address",
+                text, name);
+        }
+    }
+}
+
+/* `told`: other errors were; an upstream that is not there may well be one whose heading was wrong.
+ */
+static void resolve_upstream(struct conf_build *b, size_t listener, bool told)
+{
+    const char *name = b->upstream_name[listener];
+    struct conf *c = b->conf;
+    if (name == NULL)
+        return; /* its value was wrong, and that was told */
+    for (size_t u = 0; u < c->upstream_count; u++) {
+        c->listener[listener].upstream = u;
+        if (strcmp(c->upstream[u].name, name) == 0)
+            return;
+    }
+    if (told)
+        return;
+    conf_build_blame(b, CONF_SECTION_LISTENER, "upstream", listener,
+                     "there is no [upstream %.60s]; add it or name one that there is, such as %s",
+                     name, c->upstream[0].name);
+}
+
+void conf_cross_check(struct conf_build *b)
+{
+    bool told = b->errors->count > 0;
+    for (size_t l = 0; l < b->conf->listener_count; l++) {
+        if (b->conf->listener[l].min_version == 0)
+            b->conf->listener[l].min_version = b->conf->min_version;
+        resolve_upstream(b, l, told);
+    }
+    check_addresses(b);
+    check_loops(b);
+}

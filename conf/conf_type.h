@@ -1,0 +1,45 @@
+/* The kinds of values that keys hold: from text into the struct, and back. Pure. */
+#ifndef VESTIBULE_CONF_CONF_TYPE_H
+#define VESTIBULE_CONF_CONF_TYPE_H
+
+#include <stdbool.h>
+#include <stdio.h>
+
+#include "conf/conf.h"
+#include "conf/conf_table.h"
+
+#define CONF_WHY_MAX 512
+
+/* Where a value goes. */
+struct conf_target {
+    struct conf *conf;
+    void *record;               /* conf, or one of its listeners or upstreams */
+    const char **upstream_name; /* of a listener; resolved when all upstreams are known */
+};
+
+struct conf_type {
+    /* `value` is not empty and holds no control octet but TAB. False: `why` says what is wrong and
+     * what to do, to be read behind the key's name. A list appends. */
+    bool (*set)(const struct conf_target *to, const struct conf_key *key, const char *value,
+                char why[CONF_WHY_MAX]);
+    /* Empties a list; NULL: not a list, the key may be given once. */
+    void (*clear)(const struct conf_target *to, const struct conf_key *key);
+    /* Writes lines that `set` reads back. False: nothing is set, nothing was written. */
+    bool (*write)(FILE *out, const struct conf *c, const void *record, const struct conf_key *key);
+};
+
+extern const struct conf_type conf_type_hostname;
+extern const struct conf_type conf_type_account;
+extern const struct conf_type conf_type_path;
+extern const struct conf_type conf_type_number;
+extern const struct conf_type conf_type_size;
+extern const struct conf_type conf_type_time;
+extern const struct conf_type conf_type_choice;
+extern const struct conf_type conf_type_set;          /* bits, from a list of words */
+extern const struct conf_type conf_type_joined;       /* a list kept as one string with colons */
+extern const struct conf_type conf_type_addresses;    /* struct conf_addresses */
+extern const struct conf_type conf_type_certificates; /* those of struct conf */
+extern const struct conf_type conf_type_backends;     /* those of struct conf */
+extern const struct conf_type conf_type_upstream;     /* a listener's */
+
+#endif
