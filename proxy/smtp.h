@@ -1,14 +1,19 @@
-/* The SMTP session: a server towards the client, a client towards the MTA, and the gate between them.
+/* The SMTP session: a server towards the client, a client towards the MTA, and the gate between
+ * them.
  *
- * Pure: bytes in, bytes out, and at most one thing for the caller to do next. The caller owns the four queues, the
- * sockets, the TLS engine and the clock; it calls smtp_advance after every event until that answers SMTP_WAIT.
+ * Pure: bytes in, bytes out, and at most one thing for the caller to do next. The caller owns the
+ * four queues, the sockets, the TLS engine and the clock; it calls smtp_advance after every event
+ * until that answers SMTP_WAIT.
  *
  * Invariants, which the session fuzzer checks:
  *   - exactly one reply per command, in order, whatever the segments (RFC 5321 4.2, RFC 2920);
- *   - not one octet to the MTA, and no connection, before smtp_may_forward() says so; it fails closed;
- *   - to the MTA only canonical commands, one unanswered at a time, and nothing behind the final dot;
+ *   - not one octet to the MTA, and no connection, before smtp_may_forward() says so; it fails
+ * closed;
+ *   - to the MTA only canonical commands, one unanswered at a time, and nothing behind the final
+ * dot;
  *   - a 250 for a message is the MTA's own;
- *   - the final dot is written only when the client's end of data was read and nothing was wrong. */
+ *   - the final dot is written only when the client's end of data was read and nothing was wrong.
+ */
 #ifndef VESTIBULE_PROXY_SMTP_H
 #define VESTIBULE_PROXY_SMTP_H
 
@@ -23,15 +28,16 @@
 #include "proxy/limits.h"
 #include "proxy/trace.h"
 
-/* What does not change while a session lives: from the listener, the upstream and the [message] section. */
+/* What does not change while a session lives: from the listener, the upstream and the [message]
+ * section. */
 struct smtp_rules {
     const char *hostname;
-    bool starttls;      /* TLS begins with STARTTLS; false: it began before the first octet */
-    bool require_tls;   /* before TLS nothing but EHLO, NOOP, QUIT, STARTTLS */
+    bool starttls;       /* TLS begins with STARTTLS; false: it began before the first octet */
+    bool require_tls;    /* before TLS nothing but EHLO, NOOP, QUIT, STARTTLS */
     unsigned mechanisms; /* enum sasl_mechanism bits; AUTH is required on every listener */
-    unsigned hidden;    /* enum extension bits never to offer */
-    bool helo_proxy;    /* the MTA sees our name instead of the client's */
-    uint64_t max_size;  /* 0: the MTA's */
+    unsigned hidden;     /* enum extension bits never to offer */
+    bool helo_proxy;     /* the MTA sees our name instead of the client's */
+    uint64_t max_size;   /* 0: the MTA's */
     unsigned max_failures;
     enum data_newline newline;
     enum trace_mode trace;
@@ -62,13 +68,15 @@ enum smtp_todo {
     SMTP_STARTTLS, /* get to_client out in plaintext, start TLS, then smtp_tls_started() */
     SMTP_VERIFY,   /* have smtp_credential() checked, then smtp_verdict() */
     SMTP_CONNECT,  /* connect to the MTA, then smtp_mta_connected() or smtp_mta_lost() */
-    SMTP_CUT,      /* close the MTA's connection now, unsent octets dropped (to_mta is cleared already); call again */
-    SMTP_NOTE,     /* something for the log: smtp_note(); call again */
-    SMTP_CLOSE,    /* get to_client and to_mta out, then close both; the session is over */
-    SMTP_ABORT,    /* close both at once, nothing more goes out; the session is over */
+    SMTP_CUT,  /* close the MTA's connection now, unsent octets dropped (to_mta is cleared already);
+                  call again */
+    SMTP_NOTE, /* something for the log: smtp_note(); call again */
+    SMTP_CLOSE, /* get to_client and to_mta out, then close both; the session is over */
+    SMTP_ABORT, /* close both at once, nothing more goes out; the session is over */
 };
 
-/* What the session is waiting for. A deadline belongs to the pair: it is renewed when either changes. */
+/* What the session is waiting for. A deadline belongs to the pair: it is renewed when either
+ * changes. */
 enum smtp_waiting_for {
     SMTP_FOR_COMMAND, /* LIMIT_IDLE_MS; no octet of it has come */
     SMTP_FOR_LINE,    /* LIMIT_COMMAND_MS; a command has begun */
@@ -100,10 +108,12 @@ enum smtp_end {
     SMTP_END_LIMITED,       /* the vault said so */
     SMTP_END_FOREIGN,       /* HTTP or another protocol */
     SMTP_END_BARE_LF,       /* a command that ended in, or held, a bare LF */
-    SMTP_END_INJECTION,     /* plaintext behind STARTTLS, body behind DATA, bytes before the banner */
-    SMTP_END_DESYNC,        /* the MTA spoke when no reply was owed */
-    SMTP_END_SLOW,          /* a deadline within a command or message */
+    SMTP_END_INJECTION, /* plaintext behind STARTTLS, body behind DATA, bytes before the banner */
+    SMTP_END_DESYNC,    /* the MTA spoke when no reply was owed */
+    SMTP_END_SLOW,      /* a deadline within a command or message */
+    SMTP_END_BDAT,      /* its chunk must not be read as commands */
     SMTP_END_MEMORY,
+    SMTP_END_GATE, /* something would have gone to the MTA that may not: a bug of ours */
 };
 
 enum smtp_note_kind {
@@ -116,20 +126,22 @@ enum smtp_note_kind {
 /* Borrowed from the core until the next smtp_advance. */
 struct smtp_note {
     enum smtp_note_kind kind;
-    const char *sender;        /* reverse-path; "" is the null path */
-    unsigned recipients;       /* accepted by the MTA */
-    unsigned refused;          /* recipients it refused */
-    uint64_t octets;           /* of message data as decoded */
-    const char *reply;         /* the reply that the client got for the message, cleaned */
-    bool delivered;            /* the MTA said 2yz */
-    bool client_gone;          /* the client did not wait for it */
+    const char *sender;  /* reverse-path; "" is the null path */
+    unsigned recipients; /* accepted by the MTA */
+    unsigned refused;    /* recipients it refused */
+    uint64_t octets;     /* of message data as decoded */
+    const char *reply;   /* the reply that the client got for the message, cleaned */
+    bool delivered;      /* the MTA said 2yz */
+    bool client_gone;    /* the client did not wait for it */
 };
 
 struct smtp; /* zeroed and filled by smtp_new */
 
-/* Sends the banner unless `rules->starttls` is false: then smtp_tls_started() does. Borrows rules, peer and mta until
- * smtp_free. `mta` is what is known of the MTA so far; the caller may change it between calls. NULL: out of memory. */
-struct smtp *smtp_new(const struct smtp_rules *rules, const struct smtp_peer *peer, const struct capabilities *mta);
+/* Sends the banner unless `rules->starttls` is false: then smtp_tls_started() does. Borrows rules,
+ * peer and mta until smtp_free. `mta` is what is known of the MTA so far; the caller may change it
+ * between calls. NULL: out of memory. */
+struct smtp *smtp_new(const struct smtp_rules *rules, const struct smtp_peer *peer,
+                      const struct capabilities *mta);
 void smtp_free(struct smtp *s);
 
 enum smtp_todo smtp_advance(struct smtp *s, struct smtp_io *io);
@@ -138,17 +150,22 @@ enum smtp_todo smtp_advance(struct smtp *s, struct smtp_io *io);
 void smtp_tls_started(struct smtp *s, const struct smtp_tls_info *info);
 void smtp_verdict(struct smtp *s, enum smtp_verdict verdict, const char *login);
 void smtp_mta_connected(struct smtp *s);
-void smtp_mta_lost(struct smtp *s); /* end of file, reset, refused, or queue_timeout; from_mta was fed first */
-void smtp_client_gone(struct smtp *s); /* end of file or error: no more from it, nothing more to it */
-void smtp_timed_out(struct smtp *s);   /* the wait of smtp_waiting() is over */
-void smtp_drain(struct smtp *s);       /* 421 at the next chance that loses no message */
+void smtp_mta_lost(
+    struct smtp *s); /* end of file, reset, refused, or queue_timeout; from_mta was fed first */
+void smtp_client_gone(
+    struct smtp *s);                 /* end of file or error: no more from it, nothing more to it */
+void smtp_timed_out(struct smtp *s); /* the wait of smtp_waiting() is over */
+void smtp_drain(struct smtp *s);     /* 421 at the next chance that loses no message */
 
 /* Questions. */
 struct smtp_waiting smtp_waiting(const struct smtp *s, const struct smtp_io *io);
-bool smtp_reads_client(const struct smtp *s, const struct smtp_io *io); /* room for more of its bytes? */
-const struct sasl_credential *smtp_credential(const struct smtp *s);    /* while SMTP_VERIFY is pending */
+bool smtp_reads_client(const struct smtp *s,
+                       const struct smtp_io *io); /* room for more of its bytes? */
+const struct sasl_credential *smtp_credential(
+    const struct smtp *s); /* while SMTP_VERIFY is pending */
 const struct smtp_note *smtp_note(const struct smtp *s);
-bool smtp_learnt(struct smtp *s, struct capabilities *out); /* true once after each EHLO to the MTA */
+bool smtp_learnt(struct smtp *s,
+                 struct capabilities *out); /* true once after each EHLO to the MTA */
 bool smtp_may_forward(const struct smtp *s);
 enum smtp_end smtp_end(const struct smtp *s);
 const char *smtp_end_name(enum smtp_end end);

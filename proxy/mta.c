@@ -1,0 +1,243 @@
+#include "proxy/mta.h"
+
+#include <string.h>
+
+#include "proxy/data.h"
+
+static void mta_enter(struct mta *m, enum mta_state state)
+{
+    m->state = state;
+}
+
+void mta_gone(struct mta *m)
+{
+    m->transaction = false;
+    m->used = false;
+    mta_enter(m, MTA_NONE);
+}
+
+void mta_want(struct mta *m)
+{
+    mta_enter(m, MTA_WANTED);
+}
+
+void mta_asked(struct mta *m)
+{
+    mta_enter(m, MTA_CONNECTING);
+}
+
+void mta_connected(struct mta *m)
+{
+    m->capabilities = (struct capabilities){0};
+    m->transaction = false;
+    m->used = false;
+    mta_enter(m, MTA_BANNER);
+}
+
+bool mta_idle(const struct mta *m, const struct buf *from)
+{
+    return m->state == MTA_READY && buf_len(from) == 0;
+}
+
+static bool positive(const struct reply *r)
+{
+    return r->code / 100 == 2;
+}
+
+static void learn(struct mta *m, const struct reply *r, bool esmtp)
+{
+    capabilities_learn(&m->capabilities, r, esmtp);
+    m->learnt = true;
+    mta_enter(m, MTA_READY);
+}
+
+/* One reply of the greeting: banner, EHLO, HELO. */
+static enum mta_event greet(struct mta *m, const struct reply *r, struct buf *to, const char *name)
+{
+    switch (m->state) {
+    case MTA_BANNER:
+        if (r->code != 220)
+            return MTA_UNUSABLE;
+        mta_enter(m, MTA_EHLO);
+        return buf_printf(to, "EHLO %s\r\n", name) ? MTA_MOVED : MTA_UNUSABLE;
+    case MTA_EHLO:
+        if (positive(r)) {
+            learn(m, r, true);
+            return MTA_MOVED;
+        }
+        if (r->code / 100 != 5)
+            return MTA_UNUSABLE;
+        mta_enter(m, MTA_HELO);
+        return buf_printf(to, "HELO %s\r\n", name) ? MTA_MOVED : MTA_UNUSABLE;
+    default:
+        if (!positive(r))
+            return MTA_UNUSABLE;
+        learn(m, r, false);
+        return MTA_MOVED;
+    }
+}
+
+static bool fits(const struct mta *m, unsigned code)
+{
+    if (code / 100 == 4 || code / 100 == 5)
+        return true;
+    if (m->state == MTA_BUSY && m->verb == MTA_VERB_DATA)
+        return code == 354;
+    return code / 100 == 2;
+}
+
+/* While no reply is owed only a hang-up makes sense, and while data goes out a refusal; what cannot
+ * become one need not be waited for. */
+static bool may_become(const struct mta *m, const struct buf *from)
+{
+    size_t len = buf_len(from) < 3 ? buf_len(from) : 3;
+    const uint8_t *said = buf_data(from);
+
+    if (m->state == MTA_DATA)
+        return said[0] == '4' || said[0] == '5';
+    return memcmp(said, "421", len) == 0;
+}
+
+static enum mta_event hear_unasked(const struct mta *m, struct reply *reply, const struct buf *from)
+{
+    if (!may_become(m, from))
+        return MTA_DESYNC;
+    switch (reply_parse(reply, buf_data(from), buf_len(from))) {
+    case REPLY_MORE:
+        return MTA_SILENT;
+    case REPLY_BAD:
+        return MTA_DESYNC;
+    case REPLY_COMPLETE:
+        break;
+    }
+    return reply->code == 421 ? MTA_HANGUP : MTA_REFUSAL;
+}
+
+/* An answer to what the MTA has not even read yet is none. */
+static enum mta_event hear_too_early(const struct mta *m, const struct reply *reply)
+{
+    if (m->state == MTA_END && (reply->code / 100 == 4 || reply->code / 100 == 5))
+        return MTA_REFUSAL;
+    return MTA_DESYNC;
+}
+
+static enum mta_event hear_rset(struct mta *m, struct buf *from, const struct reply *reply)
+{
+    if (!positive(reply))
+        return MTA_UNUSABLE;
+    m->transaction = false;
+    mta_heard(m, from, reply);
+    return MTA_MOVED;
+}
+
+static enum mta_event hear_owed(struct mta *m, struct reply *reply, struct buf *from,
+                                struct buf *to, const char *name)
+{
+    enum mta_event event;
+
+    switch (reply_parse(reply, buf_data(from), buf_len(from))) {
+    case REPLY_MORE:
+        return MTA_SILENT;
+    case REPLY_BAD:
+        return MTA_NONSENSE;
+    case REPLY_COMPLETE:
+        break;
+    }
+    if (reply->code == 421)
+        return MTA_HANGUP;
+    if (buf_len(to) > 0)
+        return hear_too_early(m, reply);
+    if (m->state == MTA_BANNER || m->state == MTA_EHLO || m->state == MTA_HELO) {
+        event = greet(m, reply, to, name);
+        buf_consume(from, reply->len);
+        m->replies++;
+        return event;
+    }
+    if (m->state == MTA_BUSY && m->verb == MTA_VERB_RSET)
+        return hear_rset(m, from, reply);
+    return fits(m, reply->code) ? MTA_REPLY : MTA_NONSENSE;
+}
+
+enum mta_event mta_hear(struct mta *m, struct reply *reply, struct buf *from, struct buf *to,
+                        const char *name)
+{
+    if (buf_len(from) == 0)
+        return MTA_SILENT;
+    switch (m->state) {
+    case MTA_NONE:
+    case MTA_WANTED:
+    case MTA_CONNECTING:
+    case MTA_QUIT:
+        buf_clear(from);
+        return MTA_SILENT;
+    case MTA_READY:
+    case MTA_DATA:
+        return hear_unasked(m, reply, from);
+    case MTA_BANNER:
+    case MTA_EHLO:
+    case MTA_HELO:
+    case MTA_BUSY:
+    case MTA_END:
+        break;
+    }
+    return hear_owed(m, reply, from, to, name);
+}
+
+void mta_heard(struct mta *m, struct buf *from, const struct reply *reply)
+{
+    if (m->state == MTA_BUSY && m->verb == MTA_VERB_MAIL) {
+        m->transaction = positive(reply);
+        m->used = true;
+    }
+    /* After a refusal at the dot some MTAs keep the envelope: RSET will tell them. */
+    if (m->state == MTA_END && positive(reply))
+        m->transaction = false;
+    m->replies++;
+    mta_enter(m, m->state == MTA_BUSY && m->verb == MTA_VERB_DATA && reply->code == 354
+                     ? MTA_DATA
+                     : MTA_READY);
+    buf_consume(from, reply->len);
+}
+
+static bool busy(struct mta *m, enum mta_verb verb, bool written)
+{
+    m->verb = verb;
+    mta_enter(m, MTA_BUSY);
+    return written;
+}
+
+bool mta_mail(struct mta *m, struct buf *to, const struct command_mail *mail, unsigned hidden)
+{
+    unsigned offered = m->capabilities.extensions & ~hidden;
+
+    return busy(m, MTA_VERB_MAIL, command_write_mail(to, mail, offered));
+}
+
+bool mta_rcpt(struct mta *m, struct buf *to, const struct command_rcpt *rcpt, unsigned hidden)
+{
+    unsigned offered = m->capabilities.extensions & ~hidden;
+
+    return busy(m, MTA_VERB_RCPT, command_write_rcpt(to, rcpt, offered));
+}
+
+bool mta_data(struct mta *m, struct buf *to)
+{
+    return busy(m, MTA_VERB_DATA, buf_text(to, "DATA\r\n"));
+}
+
+bool mta_reset(struct mta *m, struct buf *to)
+{
+    return busy(m, MTA_VERB_RSET, buf_text(to, "RSET\r\n"));
+}
+
+bool mta_quit(struct mta *m, struct buf *to)
+{
+    mta_enter(m, MTA_QUIT);
+    return buf_text(to, "QUIT\r\n");
+}
+
+bool mta_end(struct mta *m, struct buf *to)
+{
+    mta_enter(m, MTA_END);
+    return buf_text(to, DATA_END);
+}

@@ -1,0 +1,139 @@
+#include "proxy/smtp_core.h"
+
+void smtp_body_begin(struct smtp *s, struct smtp_io *io)
+{
+    struct smtp_message *m = s->message;
+    struct buf *to = smtp_to_mta(s, io);
+    size_t before = buf_len(io->to_mta);
+    struct trace trace = {
+        .mode = s->rules->trace,
+        .helo = s->helo,
+        .address = s->peer->address,
+        .hostname = s->rules->hostname,
+        .esmtp = s->hello == HELLO_EHLO,
+        .authenticated = true,
+        .utf8 = m->mail.smtputf8,
+        .version = s->tls.version,
+        .cipher = s->tls.cipher,
+        .session = s->peer->session,
+        .now = io->now,
+    };
+
+    if (to == NULL)
+        return;
+    if (!trace_write(to, &trace)) {
+        smtp_out_of_memory(s);
+        return;
+    }
+    m->out = buf_len(to) - before;
+    m->data = true;
+    data_init(&m->scan, s->rules->newline,
+              capabilities_size(&s->mta.capabilities, s->rules->max_size));
+    fifo_answer(&s->fifo, SAY_DATA);
+    smtp_stage_enter(s, STAGE_BODY);
+}
+
+static const char *fault_text(enum data_fault fault)
+{
+    switch (fault) {
+    case DATA_BARE_CR:
+        return SAY_BARE_CR;
+    case DATA_BARE_LF:
+        return SAY_BARE_LF;
+    case DATA_NUL:
+        return SAY_NUL;
+    case DATA_FINE:
+    case DATA_TOO_BIG:
+        break;
+    }
+    return SAY_TOO_BIG;
+}
+
+/* Octets were scanned: a fault costs the MTA's connection, the end is answered in its turn. */
+static void scanned(struct smtp *s, struct smtp_io *io, size_t used)
+{
+    struct smtp_message *m = s->message;
+
+    m->in += used;
+    buf_consume(io->from_client, used);
+    if (s->stage == STAGE_BODY && m->scan.fault != DATA_FINE) {
+        m->fate = fault_text(m->scan.fault);
+        smtp_stage_enter(s, STAGE_DRAIN);
+        smtp_cut(s);
+    }
+    if (!m->scan.finished)
+        return;
+    s->progress++;
+    fifo_wait(&s->fifo);
+    if (s->stage == STAGE_BODY)
+        smtp_stage_enter(s, STAGE_DOT);
+}
+
+bool smtp_body_pass(struct smtp *s, struct smtp_io *io)
+{
+    enum { SLACK = 256 }; /* for stuffing, so that what came in one piece mostly goes in one */
+    size_t have = buf_len(io->from_client);
+    size_t room = buf_room(io->to_mta);
+    size_t want = have + SLACK < room ? have + SLACK : room;
+    size_t used, out = 0;
+    struct buf *to;
+    uint8_t *space;
+
+    if (have == 0 || room < DATA_GROWTH || buf_len(io->from_mta) > 0)
+        return false;
+    to = smtp_to_mta(s, io);
+    if (to == NULL)
+        return true;
+    space = buf_reserve(to, want);
+    if (space == NULL)
+        return smtp_wrote(s, false);
+    used = data_scan(&s->message->scan, buf_data(io->from_client), have, space, want, &out);
+    buf_commit(to, out);
+    s->message->out += out;
+    scanned(s, io, used);
+    return true;
+}
+
+/* The client's end of a message that will not be delivered. */
+static bool tell_fate(struct smtp *s, struct smtp_io *io)
+{
+    struct smtp_message *m = s->message;
+
+    if (m->fate != NULL) {
+        smtp_answer_and_conclude(s, m->fate);
+        return true;
+    }
+    if (!smtp_can_say(s, io))
+        return false;
+    fifo_given(&s->fifo);
+    smtp_say_raw(s, io, &m->refusal);
+    smtp_conclude(s, NULL);
+    return true;
+}
+
+bool smtp_body_drain(struct smtp *s, struct smtp_io *io)
+{
+    uint8_t sink[4096];
+    size_t out;
+    size_t have = buf_len(io->from_client);
+
+    if (s->message->scan.finished)
+        return tell_fate(s, io);
+    if (have == 0)
+        return false;
+    scanned(
+        s, io,
+        data_scan(&s->message->scan, buf_data(io->from_client), have, sink, sizeof(sink), &out));
+    return true;
+}
+
+bool smtp_body_end(struct smtp *s, struct smtp_io *io)
+{
+    struct buf *to;
+
+    if (buf_len(io->from_mta) > 0 || buf_room(io->to_mta) < DATA_TAIL)
+        return false;
+    smtp_stage_enter(s, STAGE_END);
+    to = smtp_to_mta(s, io);
+    return to == NULL || smtp_wrote(s, mta_end(&s->mta, to));
+}

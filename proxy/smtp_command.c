@@ -1,0 +1,316 @@
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "proxy/smtp_core.h"
+
+enum smtp_command_flag {
+    BEFORE_TLS = 1 << 0,  /* allowed before TLS where TLS is required (RFC 3207 4) */
+    BEFORE_AUTH = 1 << 1, /* allowed before AUTH (RFC 4954 6) */
+    LAST = 1 << 2,        /* nothing may stand behind it: what follows is not for us as commands */
+    BARE = 1 << 3,        /* takes no parameter */
+    JUNK = 1 << 4,        /* moves no mail: counted */
+    UTF8 = 1 << 5,        /* may hold octets above 127, which its parser checks */
+};
+
+/* Without a handler a command is local and stateless: `reply` is its answer, and it may be read
+ * ahead of a reply that is owed. */
+struct smtp_command {
+    const char *verb;
+    const char *(*handle)(struct smtp *s, struct smtp_io *io, const struct smtp_line *line);
+    const char *reply;
+    unsigned flags;
+};
+
+void smtp_forget(struct smtp *s)
+{
+    free(s->helo);
+    s->helo = NULL;
+    s->hello = HELLO_NONE;
+    s->offered = 0;
+}
+
+static bool smtp_greeted(struct smtp *s, const struct smtp_line *line, enum smtp_hello hello)
+{
+    char *name = strndup(line->args, line->len);
+
+    if (name == NULL) {
+        smtp_out_of_memory(s);
+        return false;
+    }
+    free(s->helo);
+    s->helo = name;
+    s->hello = hello;
+    s->offered = 0;
+    if (hello == HELLO_EHLO)
+        s->offered = capabilities_offered(s->known, s->rules->hidden);
+    smtp_transaction_reset(s);
+    return true;
+}
+
+/* Clients call themselves by all sorts of names; what is passed on is checked where it is used. */
+static bool hello_name_ok(const struct smtp_line *line)
+{
+    return line->len > 0 && line->len <= COMMAND_DOMAIN_MAX &&
+           memchr(line->args, ' ', line->len) == NULL;
+}
+
+static const char *do_ehlo(struct smtp *s, struct smtp_io *io, const struct smtp_line *line)
+{
+    if (!hello_name_ok(line))
+        return SAY_HELLO_NAME;
+    if (smtp_greeted(s, line, HELLO_EHLO))
+        smtp_say_offer(s, io);
+    return NULL;
+}
+
+static const char *do_helo(struct smtp *s, struct smtp_io *io, const struct smtp_line *line)
+{
+    if (!hello_name_ok(line))
+        return SAY_HELLO_NAME;
+    if (smtp_greeted(s, line, HELLO_HELO))
+        smtp_say(s, io, "250 %s", s->rules->hostname);
+    return NULL;
+}
+
+static const char *do_starttls(struct smtp *s, struct smtp_io *io, const struct smtp_line *line)
+{
+    (void)io, (void)line;
+    if (s->link == LINK_TLS)
+        return SAY_TLS_ALREADY;
+    smtp_forget(s);
+    smtp_link_enter(s, LINK_STARTTLS);
+    return SAY_STARTTLS;
+}
+
+static const char *do_quit(struct smtp *s, struct smtp_io *io, const struct smtp_line *line)
+{
+    (void)io, (void)line;
+    smtp_finish(s, SMTP_END_QUIT);
+    return SAY_BYE;
+}
+
+/* Never offered; what follows is a chunk of a message, not commands. */
+static const char *do_bdat(struct smtp *s, struct smtp_io *io, const struct smtp_line *line)
+{
+    (void)io, (void)line;
+    smtp_finish(s, SMTP_END_BDAT);
+    return NULL;
+}
+
+static const struct smtp_command commands[] = {
+    {"EHLO", do_ehlo, NULL, BEFORE_TLS | BEFORE_AUTH | JUNK},
+    {"HELO", do_helo, NULL, BEFORE_TLS | BEFORE_AUTH | JUNK},
+    {"STARTTLS", do_starttls, NULL, BEFORE_TLS | BEFORE_AUTH | LAST | BARE},
+    {"AUTH", smtp_do_auth, NULL, BEFORE_TLS | BEFORE_AUTH},
+    {"MAIL", smtp_do_mail, NULL, UTF8},
+    {"RCPT", smtp_do_rcpt, NULL, UTF8},
+    {"DATA", smtp_do_data, NULL, LAST | BARE},
+    {"RSET", smtp_do_rset, NULL, BEFORE_AUTH | BARE | JUNK},
+    {"QUIT", do_quit, NULL, BEFORE_TLS | BEFORE_AUTH | BARE},
+    {"NOOP", NULL, SAY_OK, BEFORE_TLS | BEFORE_AUTH | JUNK},
+    {"VRFY", NULL, SAY_VRFY, BEFORE_AUTH | JUNK},
+    {"HELP", NULL, SAY_HELP, BEFORE_AUTH | JUNK},
+    {"EXPN", NULL, SAY_NOT_HERE, BEFORE_AUTH},
+    {"ETRN", NULL, SAY_NOT_HERE, BEFORE_AUTH},
+    {"TURN", NULL, SAY_NOT_HERE, BEFORE_AUTH},
+    {"ATRN", NULL, SAY_NOT_HERE, BEFORE_AUTH},
+    {"XCLIENT", NULL, SAY_NOT_HERE, BEFORE_AUTH},
+    {"XFORWARD", NULL, SAY_NOT_HERE, BEFORE_AUTH},
+    {"BURL", NULL, SAY_NOT_HERE, BEFORE_AUTH},
+    {"BDAT", do_bdat, NULL, BEFORE_TLS | BEFORE_AUTH},
+};
+
+/* Stands for every verb that is not in the table. */
+static const struct smtp_command unknown = {"", NULL, SAY_UNKNOWN, BEFORE_AUTH};
+
+static const struct smtp_command *find(const char *verb, size_t len)
+{
+    for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
+        if (strlen(commands[i].verb) == len && strncasecmp(commands[i].verb, verb, len) == 0)
+            return &commands[i];
+    }
+    return &unknown;
+}
+
+/* Not yet: TLS first, or AUTH first. */
+static const char *too_early(const struct smtp *s, const struct smtp_command *c)
+{
+    if (s->link == LINK_PLAIN && s->rules->require_tls && (c->flags & BEFORE_TLS) == 0)
+        return SAY_NEED_STARTTLS;
+    if (s->auth != AUTH_DONE && (c->flags & BEFORE_AUTH) == 0)
+        return s->link == LINK_PLAIN ? SAY_NEED_STARTTLS : SAY_NEED_AUTH;
+    return NULL;
+}
+
+static bool eight_bit(const char *text, size_t len)
+{
+    for (size_t i = 0; i < len; i++) {
+        if ((unsigned char)text[i] > 0x7f)
+            return true;
+    }
+    return false;
+}
+
+static void obey(struct smtp *s, struct smtp_io *io, const struct smtp_command *c,
+                 const struct smtp_line *line)
+{
+    const char *reply = too_early(s, c);
+
+    if ((c->flags & LAST) != 0 && line->behind) {
+        smtp_inject(s);
+        return;
+    }
+    if ((c->flags & JUNK) != 0 && ++s->junk > LIMIT_JUNK) {
+        smtp_finish(s, SMTP_END_ERRORS);
+        return;
+    }
+    if (reply == NULL && (c->flags & BARE) != 0 && line->len > 0)
+        reply = SAY_NO_ARGUMENT;
+    if (reply == NULL)
+        reply = c->handle != NULL ? c->handle(s, io, line) : c->reply;
+    if (reply != NULL)
+        smtp_reply(s, reply);
+}
+
+enum line_kind {
+    LINE_NONE,
+    LINE_WHOLE,
+    LINE_BARE_LF,
+    LINE_TOO_LONG,
+    LINE_PIECE, /* of one that is too long */
+};
+
+struct line {
+    enum line_kind kind;
+    const char *text;
+    size_t len;
+    size_t total;                       /* with its CR LF */
+    const struct smtp_command *command; /* of a whole line that is clean; NULL: it is not */
+    const char *args;
+    size_t args_len;
+};
+
+static bool is_auth(const struct smtp *s, const char *text, size_t len)
+{
+    return s->auth == AUTH_EXCHANGE || (len >= 5 && strncasecmp(text, "AUTH ", 5) == 0);
+}
+
+/* The result does not depend on how the octets came in pieces: a CR at the end is left for the LF
+ * that may follow it. */
+static void find_line(const struct smtp *s, struct line *out, const struct buf *from)
+{
+    const char *text = (const char *)buf_data(from);
+    size_t have = buf_len(from);
+    size_t max = is_auth(s, text, have) ? COMMAND_AUTH_MAX - 2 : COMMAND_LINE_MAX;
+    const char *lf = memchr(text, '\n', have);
+
+    *out = (struct line){.kind = LINE_NONE, .text = text};
+    if (lf == NULL) {
+        out->total = have > 0 && text[have - 1] == '\r' ? have - 1 : have;
+        if ((s->discarding != NULL || out->total > max) && out->total > 0)
+            out->kind = LINE_PIECE;
+        return;
+    }
+    out->total = (size_t)(lf - text) + 1;
+    if (out->total < 2 || lf[-1] != '\r') {
+        out->kind = LINE_BARE_LF;
+        return;
+    }
+    out->len = out->total - 2;
+    out->kind = s->discarding != NULL || out->len > max ? LINE_TOO_LONG : LINE_WHOLE;
+}
+
+static void read_verb(const struct smtp *s, struct line *line)
+{
+    size_t verb;
+
+    if (line->kind != LINE_WHOLE || s->auth == AUTH_EXCHANGE ||
+        !command_line_clean(line->text, line->len))
+        return;
+    verb = command_verb(line->text, line->len, &line->args, &line->args_len);
+    line->command = find(line->text, verb);
+    if ((line->command->flags & UTF8) == 0 && eight_bit(line->text, line->len))
+        line->command = NULL;
+}
+
+/* While a reply is owed only what needs no state is read ahead of it, and not without end. */
+static bool its_turn(const struct smtp *s, const struct smtp_io *io, const struct line *line)
+{
+    bool stateful = line->command != NULL && line->command->handle != NULL;
+
+    if (line->kind == LINE_PIECE)
+        return true;
+    if (!fifo_room(&s->fifo))
+        return false;
+    if (!stateful)
+        return true;
+    return fifo_empty(&s->fifo) && (s->mta.state != MTA_READY || buf_len(io->from_mta) == 0);
+}
+
+static void take_too_long(struct smtp *s, const struct line *line)
+{
+    const char *reply = s->discarding;
+
+    if (reply == NULL)
+        reply = is_auth(s, line->text, line->len) ? SAY_AUTH_TOO_LONG : SAY_LINE_TOO_LONG;
+    s->discarding = NULL;
+    if (s->auth == AUTH_EXCHANGE)
+        smtp_auth_stop(s);
+    smtp_reply(s, reply);
+}
+
+static void take_whole(struct smtp *s, struct smtp_io *io, const struct line *line)
+{
+    struct smtp_line arguments = {
+        .args = line->args,
+        .len = line->args_len,
+        .behind = buf_len(io->from_client) > line->total,
+    };
+
+    if (s->auth == AUTH_EXCHANGE) {
+        const char *reply = smtp_auth_response(s, io, line->text, line->len);
+
+        if (reply != NULL)
+            smtp_reply(s, reply);
+    } else if (line->command == NULL) {
+        smtp_reply(s, SAY_LINE_UNCLEAN);
+    } else if (line->command == &unknown && command_foreign(line->text, line->len)) {
+        smtp_finish(s, SMTP_END_FOREIGN);
+    } else {
+        obey(s, io, line->command, &arguments);
+    }
+}
+
+bool smtp_take_line(struct smtp *s, struct smtp_io *io)
+{
+    struct line line;
+
+    find_line(s, &line, io->from_client);
+    read_verb(s, &line);
+    if (line.kind == LINE_NONE || !its_turn(s, io, &line))
+        return false;
+    switch (line.kind) {
+    case LINE_NONE:
+        break;
+    case LINE_PIECE:
+        if (s->discarding == NULL)
+            s->discarding =
+                is_auth(s, line.text, line.total) ? SAY_AUTH_TOO_LONG : SAY_LINE_TOO_LONG;
+        break;
+    case LINE_BARE_LF:
+        smtp_finish(s, SMTP_END_BARE_LF);
+        break;
+    case LINE_TOO_LONG:
+        take_too_long(s, &line);
+        break;
+    case LINE_WHOLE:
+        take_whole(s, io, &line);
+        break;
+    }
+    if (line.kind != LINE_PIECE)
+        s->progress++;
+    /* Any line may be a password that came at the wrong time. */
+    buf_consume_secret(io->from_client, line.total);
+    return true;
+}

@@ -1,0 +1,336 @@
+#include <stdlib.h>
+#include <string.h>
+
+#include "proxy/path.h"
+#include "proxy/smtp_core.h"
+
+/* What the MTA must be able to do itself; SIZE is left out where it cannot. */
+enum { NEEDS = EXTENSION_8BITMIME | EXTENSION_SMTPUTF8 | EXTENSION_DSN };
+
+void smtp_stage_enter(struct smtp *s, enum smtp_stage stage)
+{
+    s->stage = stage;
+}
+
+void smtp_message_free(struct smtp_message *m)
+{
+    if (m == NULL)
+        return;
+    buf_clear(&m->refusal);
+    free(m);
+}
+
+bool smtp_lacks(const struct smtp *s, unsigned extensions)
+{
+    unsigned has = s->mta.capabilities.extensions & ~s->rules->hidden;
+
+    return (extensions & NEEDS & ~has) != 0;
+}
+
+bool smtp_too_big(const struct capabilities *mta, const struct smtp *s,
+                  const struct command_mail *mail)
+{
+    uint64_t limit = capabilities_size(mta, s->rules->max_size);
+
+    return mail->size_given && limit != 0 && mail->size > limit;
+}
+
+/* The transaction is over; if message data had begun, the log hears of it. */
+void smtp_conclude(struct smtp *s, const char *noted)
+{
+    struct smtp_message *m = s->message;
+
+    s->message = NULL;
+    smtp_stage_enter(s, STAGE_NONE);
+    if (!m->data) {
+        smtp_message_free(m);
+        return;
+    }
+    if (noted != NULL) {
+        strncpy(m->reply, noted, sizeof(m->reply) - 1);
+        m->reply[sizeof(m->reply) - 1] = '\0';
+    }
+    smtp_message_free(s->ended);
+    s->ended = m;
+    s->notes |= 1U << SMTP_NOTE_MESSAGE;
+}
+
+void smtp_answer_and_conclude(struct smtp *s, const char *text)
+{
+    fifo_answer(&s->fifo, text);
+    smtp_conclude(s, text);
+}
+
+void smtp_transaction_reset(struct smtp *s)
+{
+    if (s->message != NULL)
+        smtp_conclude(s, NULL);
+}
+
+void smtp_cut(struct smtp *s)
+{
+    if (s->mta.state != MTA_NONE && s->mta.state != MTA_WANTED)
+        s->cut = true;
+    mta_gone(&s->mta);
+}
+
+void smtp_transaction_abandon(struct smtp *s, const char *noted)
+{
+    if (s->message == NULL)
+        return;
+    if (s->mta.state != MTA_READY)
+        smtp_cut(s);
+    fifo_given(&s->fifo);
+    smtp_conclude(s, noted);
+}
+
+/* --- when the MTA fails ---------------------------------------------------------------------- */
+
+static const char *const mishaps[] = {
+    [MISHAP_AWAY] = SAY_MTA_AWAY,         [MISHAP_LOST] = SAY_MTA_LOST,
+    [MISHAP_SLOW] = SAY_MTA_SLOW,         [MISHAP_CLOSING] = SAY_MTA_CLOSING,
+    [MISHAP_NONSENSE] = SAY_MTA_NONSENSE,
+};
+
+/* An MTA may close a connection that has been idle; the MAIL that was on its way then had no effect
+ * and is written once more, to a fresh one. */
+static bool try_again(struct smtp *s, enum smtp_mishap mishap)
+{
+    struct smtp_message *m = s->message;
+    bool tired = s->mta.used || (!m->written && s->mta.state >= MTA_READY);
+
+    if (!tired || m->retried || mishap == MISHAP_SLOW || mishap == MISHAP_NONSENSE)
+        return false;
+    m->retried = true;
+    m->written = false;
+    return true;
+}
+
+void smtp_mta_failed(struct smtp *s, enum smtp_mishap mishap)
+{
+    const char *text = mishaps[mishap];
+
+    switch (s->stage) {
+    case STAGE_NONE:
+        break;
+    case STAGE_MAIL:
+        if (!try_again(s, mishap))
+            smtp_answer_and_conclude(s, mishap == MISHAP_LOST ? SAY_MTA_AWAY : text);
+        break;
+    case STAGE_RCPT:
+        fifo_answer(&s->fifo, text);
+        smtp_stage_enter(s, STAGE_OPEN);
+        s->message->lost = true;
+        break;
+    case STAGE_OPEN:
+        s->message->lost = true;
+        break;
+    case STAGE_DATA:
+    case STAGE_DOT:
+    case STAGE_END:
+        smtp_answer_and_conclude(s, text);
+        break;
+    case STAGE_BODY:
+        s->message->fate = text;
+        smtp_stage_enter(s, STAGE_DRAIN);
+        break;
+    case STAGE_DRAIN:
+        break;
+    }
+}
+
+static bool give_up(struct smtp *s, enum smtp_mishap mishap)
+{
+    smtp_mta_failed(s, mishap);
+    smtp_cut(s);
+    return true;
+}
+
+/* The MTA refuses in the middle of the message: the client hears it at the end. */
+static bool refused_early(struct smtp *s, const struct reply *r)
+{
+    struct smtp_message *m = s->message;
+
+    if (!reply_relay(&m->refusal, r)) {
+        smtp_out_of_memory(s);
+        return true;
+    }
+    reply_summary(m->reply, sizeof(m->reply), r);
+    m->fate = NULL;
+    smtp_stage_enter(s, STAGE_DRAIN);
+    smtp_cut(s);
+    return true;
+}
+
+/* --- what the MTA answers -------------------------------------------------------------------- */
+
+/* The stage that follows from an answer; the reply itself was passed on already. */
+static void after_answer(struct smtp *s, enum smtp_stage stage, bool positive)
+{
+    struct smtp_message *m = s->message;
+
+    if (stage == STAGE_MAIL && positive) {
+        smtp_stage_enter(s, STAGE_OPEN);
+    } else if (stage == STAGE_RCPT) {
+        m->accepted += positive ? 1 : 0;
+        m->refused += positive ? 0 : 1;
+        smtp_stage_enter(s, STAGE_OPEN);
+    } else {
+        m->delivered = stage == STAGE_END && positive;
+        if (m->delivered) {
+            s->messages++;
+            s->junk = 0;
+        }
+        smtp_conclude(s, NULL);
+    }
+}
+
+static bool answered(struct smtp *s, struct smtp_io *io, const struct reply *r)
+{
+    enum smtp_stage stage = s->stage;
+    bool positive = r->code / 100 == 2;
+    bool go = stage == STAGE_DATA && r->code == 354;
+
+    if (!smtp_can_say(s, io))
+        return false;
+    if (!go) {
+        smtp_say_relayed(s, io, r);
+        fifo_given(&s->fifo);
+        reply_summary(s->message->reply, sizeof(s->message->reply), r);
+    }
+    mta_heard(&s->mta, io->from_mta, r);
+    if (go)
+        smtp_body_begin(s, io);
+    else
+        after_answer(s, stage, positive);
+    return true;
+}
+
+/* Whose name the MTA sees; a client's that is no name is not passed on. */
+static const char *own_name(const struct smtp *s)
+{
+    if (s->rules->helo_proxy || s->helo == NULL || !path_domain_ok(s->helo, strlen(s->helo)))
+        return s->rules->hostname;
+    return s->helo;
+}
+
+static bool hear(struct smtp *s, struct smtp_io *io)
+{
+    struct reply reply;
+    struct buf *to;
+
+    if (buf_len(io->from_mta) == 0 || s->mta.state < MTA_BANNER || s->mta.state == MTA_QUIT)
+        return false;
+    to = smtp_to_mta(s, io);
+    if (to == NULL)
+        return true;
+    switch (mta_hear(&s->mta, &reply, io->from_mta, to, own_name(s))) {
+    case MTA_SILENT:
+        return false;
+    case MTA_MOVED:
+        return true;
+    case MTA_REPLY:
+        return answered(s, io, &reply);
+    case MTA_REFUSAL:
+        return refused_early(s, &reply);
+    case MTA_HANGUP:
+        return give_up(s, MISHAP_CLOSING);
+    case MTA_UNUSABLE:
+        return give_up(s, MISHAP_AWAY);
+    case MTA_NONSENSE:
+        return give_up(s, MISHAP_NONSENSE);
+    case MTA_DESYNC:
+        break;
+    }
+    smtp_transaction_abandon(s, "the mail server spoke when no reply was owed");
+    s->notes |= 1U << SMTP_NOTE_DESYNC;
+    smtp_abort(s, SMTP_END_DESYNC);
+    return true;
+}
+
+/* --- what the MTA is told -------------------------------------------------------------------- */
+
+bool smtp_wrote(struct smtp *s, bool ok)
+{
+    if (!ok)
+        smtp_out_of_memory(s);
+    return true;
+}
+
+static bool reset_mta(struct smtp *s, struct smtp_io *io)
+{
+    struct buf *to;
+
+    if (!s->mta.transaction || !mta_idle(&s->mta, io->from_mta) || s->closing != CLOSING_NOT)
+        return false;
+    to = smtp_to_mta(s, io);
+    return to == NULL || smtp_wrote(s, mta_reset(&s->mta, to));
+}
+
+static bool write_mail(struct smtp *s, struct smtp_io *io)
+{
+    struct smtp_message *m = s->message;
+    struct buf *to;
+
+    if (smtp_lacks(s, m->mail.extensions)) {
+        smtp_answer_and_conclude(s, SAY_MTA_LACKS);
+        return true;
+    }
+    if (smtp_too_big(&s->mta.capabilities, s, &m->mail)) {
+        smtp_answer_and_conclude(s, SAY_TOO_BIG);
+        return true;
+    }
+    m->written = true;
+    to = smtp_to_mta(s, io);
+    return to == NULL || smtp_wrote(s, mta_mail(&s->mta, to, &m->mail, s->rules->hidden));
+}
+
+static bool begin(struct smtp *s, struct smtp_io *io)
+{
+    if (s->message->written)
+        return false;
+    if (s->mta.state == MTA_NONE) {
+        mta_want(&s->mta);
+        return true;
+    }
+    if (s->mta.transaction)
+        return reset_mta(s, io);
+    return mta_idle(&s->mta, io->from_mta) && write_mail(s, io);
+}
+
+/* --- the whole ------------------------------------------------------------------------------- */
+
+static bool spoke_before_354(struct smtp *s, const struct smtp_io *io)
+{
+    if (buf_len(io->from_client) == 0)
+        return false;
+    smtp_transaction_abandon(s, NULL);
+    smtp_inject(s);
+    return true;
+}
+
+bool smtp_transact(struct smtp *s, struct smtp_io *io)
+{
+    if (s->stage == STAGE_DATA && spoke_before_354(s, io))
+        return true;
+    if (hear(s, io))
+        return true;
+    switch (s->stage) {
+    case STAGE_NONE:
+        return reset_mta(s, io);
+    case STAGE_MAIL:
+        return begin(s, io);
+    case STAGE_BODY:
+        return smtp_body_pass(s, io);
+    case STAGE_DRAIN:
+        return smtp_body_drain(s, io);
+    case STAGE_DOT:
+        return smtp_body_end(s, io);
+    case STAGE_OPEN:
+    case STAGE_RCPT:
+    case STAGE_DATA:
+    case STAGE_END:
+        break;
+    }
+    return false;
+}
