@@ -16,12 +16,12 @@ RUN apt-get update -q \
  && rm -rf /var/lib/apt/lists/* /var/cache/apt/*.bin /var/log/* /usr/share/doc/* /usr/share/man/* /usr/share/locale/* \
  && install -d -o 10001 -g 10001 -m 0750 /var/lib/vestibule \
  && install -d -o 10001 -g 10001 -m 0755 /etc/vestibule
-COPY --from=build /image/usr/bin/vestibule /usr/bin/vestibule
+COPY --from=build /image/usr/sbin/vestibule /usr/sbin/vestibule
 
 # No file capability: one that the container is not granted would keep the program from starting at all.
 USER 10001:10001
 # The one place it writes to, so that the rest of the file system can be read-only.
 VOLUME /var/lib/vestibule
 EXPOSE 465 587
-HEALTHCHECK --interval=30s --timeout=5s --start-period=5s CMD ["/usr/bin/vestibule", "health"]
-ENTRYPOINT ["/usr/bin/vestibule"]
+HEALTHCHECK --interval=30s --timeout=5s --start-period=5s CMD ["/usr/sbin/vestibule", "health"]
+ENTRYPOINT ["/usr/sbin/vestibule"]

@@ -120,10 +120,11 @@ $(BUILD)/sink: bench/sink.c
 # For packagers DESTDIR and PREFIX; a configuration that is there already stays.
 PREFIX ?= /usr
 install: all
-	install -D -m 755 $(BUILD)/vestibule $(DESTDIR)$(PREFIX)/bin/vestibule
+	install -D -m 755 $(BUILD)/vestibule $(DESTDIR)$(PREFIX)/sbin/vestibule
 	install -D -m 644 conf/vestibule.8 $(DESTDIR)$(PREFIX)/share/man/man8/vestibule.8
 	install -D -m 644 conf/vestibule.conf.5 $(DESTDIR)$(PREFIX)/share/man/man5/vestibule.conf.5
-	install -D -m 644 conf/vestibule.service $(DESTDIR)$(PREFIX)/lib/systemd/system/vestibule.service
+	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
+	sed 's|/usr/sbin|$(PREFIX)/sbin|' conf/vestibule.service >$(DESTDIR)$(PREFIX)/lib/systemd/system/vestibule.service
 	test -e $(DESTDIR)/etc/vestibule/vestibule.conf || \
 		install -D -m 644 conf/vestibule.conf $(DESTDIR)/etc/vestibule/vestibule.conf
 
