@@ -1,0 +1,15 @@
+/* `vestibule check`: looks at what the configuration names, as the service would meet it, and says
+ * what it found: one line a finding, `ok`, `warning` or `problem`, each with what to do. It changes
+ * nothing and may run beside the service. */
+#ifndef VESTIBULE_PROXY_CHECK_H
+#define VESTIBULE_PROXY_CHECK_H
+
+#include <stdio.h>
+
+#include "conf/conf.h"
+
+/* Blocks, at most about the connect timeout and half a minute for each address of an MTA. 0:
+ * nothing worse than warnings; 1: a problem. */
+int check_run(const struct conf *conf, FILE *out);
+
+#endif
