@@ -8,94 +8,11 @@
 #include <cmocka.h>
 
 #include "proxy/data.h"
-
-enum { INPUT_MAX = 16384, OUTPUT_MAX = DATA_GROWTH * INPUT_MAX + DATA_TAIL };
-
-struct outcome {
-    enum data_fault fault;
-    bool finished;
-    uint64_t octets;
-    size_t used;
-    size_t len;
-    uint8_t text[OUTPUT_MAX];
-};
-
-/* The yardstick: the whole input at once, looked at with the eyes of section 4.5.2, not with those
- * of data.c. */
-static void model(struct outcome *o, enum data_newline newline, uint64_t max, const uint8_t *in,
-                  size_t len)
-{
-    bool hard = true;  /* behind CR LF, or at the beginning */
-    bool start = true; /* of a line on its way out */
-    size_t i = 0;
-
-    memset(o, 0, offsetof(struct outcome, text));
-    while (i < len) {
-        const uint8_t *rest = in + i;
-        size_t left = len - i;
-        const char *put = NULL;
-        size_t size = 1;
-
-        if (hard && left >= 3 && memcmp(rest, ".\r\n", 3) == 0) {
-            o->finished = true;
-            i += 3;
-            break;
-        }
-        if (hard && rest[0] == '.') {
-            if (left == 1 || (left == 2 && rest[1] == '\r')) {
-                i = len;
-                break;
-            }
-            hard = false;
-            i++;
-            continue;
-        }
-        if (left == 1 && rest[0] == '\r') {
-            i = len;
-            break;
-        }
-        hard = false;
-        if (rest[0] == '\r' && rest[1] == '\n') {
-            put = "\r\n";
-            size = 2;
-            hard = true;
-        } else if (rest[0] == '\r' || rest[0] == '\0' ||
-                   (rest[0] == '\n' && newline == DATA_REJECT)) {
-            if (o->fault == DATA_FINE)
-                o->fault = rest[0] == '\r'   ? DATA_BARE_CR
-                           : rest[0] == '\0' ? DATA_NUL
-                                             : DATA_BARE_LF;
-            i++;
-            continue;
-        } else if (rest[0] == '\n') {
-            put = "\r\n";
-            size = 2;
-        }
-        i += hard ? 2 : 1;
-        if (o->fault != DATA_FINE)
-            continue;
-        if (max != 0 && o->octets + size > max) {
-            o->fault = DATA_TOO_BIG;
-            continue;
-        }
-        o->octets += size;
-        if (put != NULL) {
-            memcpy(o->text + o->len, put, 2);
-            o->len += 2;
-            start = true;
-            continue;
-        }
-        if (start && rest[0] == '.')
-            o->text[o->len++] = '.';
-        o->text[o->len++] = rest[0];
-        start = false;
-    }
-    o->used = i;
-}
+#include "test/unit/data_model.h"
 
 /* `chunk` octets of input and `room` octets of output at a time; 0 is all. The memory is exactly as
  * big as said, for the sanitizer's eyes. */
-static void scan(struct outcome *o, enum data_newline newline, uint64_t max, const uint8_t *in,
+static void scan(struct data_outcome *o, enum data_newline newline, uint64_t max, const uint8_t *in,
                  size_t len, size_t chunk, size_t room)
 {
     struct data_scan d;
@@ -104,7 +21,7 @@ static void scan(struct outcome *o, enum data_newline newline, uint64_t max, con
     uint8_t *piece = malloc(n + 1);
     uint8_t *out = malloc(cap);
 
-    memset(o, 0, offsetof(struct outcome, text));
+    memset(o, 0, offsetof(struct data_outcome, text));
     data_init(&d, newline, max);
     while (o->used < len && !d.finished) {
         size_t left = len - o->used;
@@ -136,8 +53,8 @@ static void dump(const char *what, const uint8_t *text, size_t len)
     printf("\n");
 }
 
-static void assert_same(const struct outcome *a, const struct outcome *b, const uint8_t *in,
-                        size_t len)
+static void assert_same(const struct data_outcome *a, const struct data_outcome *b,
+                        const uint8_t *in, size_t len)
 {
     if (a->fault == b->fault && a->finished == b->finished && a->octets == b->octets &&
         a->used == b->used && a->len == b->len && memcmp(a->text, b->text, a->len) == 0)
@@ -152,7 +69,7 @@ static void assert_same(const struct outcome *a, const struct outcome *b, const 
 
 /* Every line ends in CR LF, none holds CR, LF or NUL beside it, and none that begins with a dot
  * begins with one. */
-static void assert_canonical(const struct outcome *o)
+static void assert_canonical(const struct data_outcome *o)
 {
     for (size_t i = 0; i < o->len; i++) {
         uint8_t before = i > 0 ? o->text[i - 1] : '\n';
@@ -218,7 +135,7 @@ static size_t first_message(enum receiver r, const uint8_t *t, size_t len)
     return 0;
 }
 
-static void assert_one_message(const struct outcome *o)
+static void assert_one_message(const struct data_outcome *o)
 {
     static uint8_t wire[OUTPUT_MAX + DATA_TAIL];
     size_t len = o->len + DATA_TAIL;
@@ -231,10 +148,10 @@ static void assert_one_message(const struct outcome *o)
 
 static void check(const uint8_t *in, size_t len, uint64_t max, size_t chunk, size_t room)
 {
-    static struct outcome wanted, got;
+    static struct data_outcome wanted, got;
 
     for (unsigned newline = DATA_NORMALIZE; newline <= DATA_REJECT; newline++) {
-        model(&wanted, newline, max, in, len);
+        data_model(&wanted, newline, max, in, len);
         scan(&got, newline, max, in, len, chunk, room);
         assert_same(&wanted, &got, in, len);
         assert_canonical(&got);
@@ -440,7 +357,7 @@ static void the_rules_of_the_design_hold(void **state)
         EXAMPLE("LF CR is no line end", "a\n\r.\n\rb", NORMALIZE, BARE_CR, false, "a\r\n"),
     };
 
-    static struct outcome o;
+    static struct data_outcome o;
 
     (void)state;
     for (size_t i = 0; i < sizeof(examples) / sizeof(examples[0]); i++) {
@@ -459,7 +376,7 @@ static void the_rules_of_the_design_hold(void **state)
 static void nothing_behind_the_end_is_read(void **state)
 {
     static const char in[] = "a\r\n.\r\nRSET\r\n";
-    static struct outcome o;
+    static struct data_outcome o;
 
     (void)state;
     scan(&o, DATA_NORMALIZE, 0, (const uint8_t *)in, sizeof(in) - 1, 0, 0);
@@ -470,7 +387,7 @@ static void nothing_behind_the_end_is_read(void **state)
 static void the_limit_is_exact_and_counts_decoded_octets(void **state)
 {
     static const char in[] = "..a\nb\r\n.\r\n"; /* ".a" CRLF "b" CRLF: 7 octets */
-    static struct outcome o;
+    static struct data_outcome o;
 
     (void)state;
     scan(&o, DATA_NORMALIZE, 7, (const uint8_t *)in, sizeof(in) - 1, 0, 0);
