@@ -1,8 +1,10 @@
-/* TLS as a byte transformer: ciphertext and plaintext in and out of the caller's memory, one status word, no socket.
+/* TLS as a byte transformer: ciphertext and plaintext in and out of the caller's memory, one status
+ * word, no socket.
  *
- * TLS 1.2 and 1.3 (older only when told), forward-secret AEAD suites, no renegotiation, no early data, ALPN smtp,
- * esmtp or submission (or none; anything else is alert 120). The private key is elsewhere: the engine stops with
- * TLS_WANT_SIGNATURE and goes on when the signature comes. One thread at a time per engine; a context may be shared. */
+ * TLS 1.2 and 1.3 (older only when told), forward-secret AEAD suites, no renegotiation, no early
+ * data, ALPN smtp, esmtp or submission (or none; anything else is alert 120). The private key is
+ * elsewhere: the engine stops with TLS_WANT_SIGNATURE and goes on when the signature comes. One
+ * thread at a time per engine; a context may be shared. */
 #ifndef VESTIBULE_TLS_ENGINE_H
 #define VESTIBULE_TLS_ENGINE_H
 
@@ -17,23 +19,25 @@ struct tls_context; /* one per listener */
 struct tls_engine;  /* one per connection */
 
 struct tls_settings {
-    uint16_t min_version;              /* 0x0301 to 0x0304 */
-    const char *ciphers;               /* NULL: our list; TLS 1.2 and below, the library's syntax */
-    const char *groups;                /* NULL: our list; colon between */
-    const char *scope;                 /* the listener's name: tickets are good in one scope only */
-    struct certificate *const *certificates; /* borrowed; the first is the default; several names, ECDSA beside RSA */
+    uint16_t min_version; /* 0x0301 to 0x0304 */
+    const char *ciphers;  /* NULL: our list; TLS 1.2 and below, the library's syntax */
+    const char *groups;   /* NULL: our list; colon between */
+    const char *scope;    /* the listener's name: tickets are good in one scope only */
+    struct certificate *const
+        *certificates; /* borrowed; the first is the default; several names, ECDSA beside RSA */
     size_t certificate_count;
 };
 
 /* NULL with a sentence. Tickets are refused and not given until tls_context_tickets. */
-struct tls_context *tls_context_new(const struct tls_settings *settings, char error[CERTIFICATE_ERROR_MAX]);
+struct tls_context *tls_context_new(const struct tls_settings *settings,
+                                    char error[CERTIFICATE_ERROR_MAX]);
 void tls_context_free(struct tls_context *c);
 
 /* Safe while other threads shake hands. */
 void tls_context_tickets(struct tls_context *c, const struct ticket_keys *keys);
 
-/* Where ciphertext comes from and goes to during one call. in_used and out_len are set by the call (counted from the
- * pointers given). */
+/* Where ciphertext comes from and goes to during one call. in_used and out_len are set by the call
+ * (counted from the pointers given). */
 struct tls_wire {
     const uint8_t *in;
     size_t in_len;
@@ -65,14 +69,17 @@ void tls_engine_free(struct tls_engine *e);
 /* TLS_OK: the handshake is done. */
 enum tls_status tls_engine_handshake(struct tls_engine *e, struct tls_wire *wire);
 const struct tls_job *tls_engine_job(const struct tls_engine *e);
-void tls_engine_signed(struct tls_engine *e, const uint8_t *signature, size_t len); /* len 0: refused */
+void tls_engine_signed(struct tls_engine *e, const uint8_t *signature,
+                       size_t len); /* len 0: refused */
 
 /* Decrypts into plain; *got octets. TLS_OK: *got > 0. */
-enum tls_status tls_engine_read(struct tls_engine *e, struct tls_wire *wire, uint8_t *plain, size_t cap, size_t *got);
+enum tls_status tls_engine_read(struct tls_engine *e, struct tls_wire *wire, uint8_t *plain,
+                                size_t cap, size_t *got);
 
-/* Encrypts; *taken octets of plain are done with (the rest: again, same or more bytes, any address). */
-enum tls_status tls_engine_write(struct tls_engine *e, struct tls_wire *wire, const uint8_t *plain, size_t len,
-                                 size_t *taken);
+/* Encrypts; *taken octets of plain are done with (the rest: again, same or more bytes, any
+ * address). */
+enum tls_status tls_engine_write(struct tls_engine *e, struct tls_wire *wire, const uint8_t *plain,
+                                 size_t len, size_t *taken);
 
 /* Our close_notify. */
 enum tls_status tls_engine_close(struct tls_engine *e, struct tls_wire *wire);
@@ -84,7 +91,8 @@ const char *tls_engine_group(const struct tls_engine *e);   /* "X25519" */
 const char *tls_engine_sni(const struct tls_engine *e);
 bool tls_engine_resumed(const struct tls_engine *e);
 
-/* After TLS_FAILED: one phrase for the log, e.g. "no application protocol in common", "unsupported protocol". */
+/* After TLS_FAILED: one phrase for the log, e.g. "no application protocol in common", "unsupported
+ * protocol". */
 const char *tls_engine_failure(const struct tls_engine *e);
 
 #endif

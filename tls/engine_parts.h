@@ -1,0 +1,72 @@
+/* What the engine's files share: its context, its state, and the callbacks that BoringSSL is given.
+ */
+#ifndef VESTIBULE_TLS_ENGINE_PARTS_H
+#define VESTIBULE_TLS_ENGINE_PARTS_H
+
+#include <openssl/bio.h>
+#include <openssl/ssl.h>
+#include <pthread.h>
+
+#include "tls/engine.h"
+
+struct tls_context {
+    SSL_CTX *ssl;
+    BIO_METHOD *wire;
+    size_t certificate_count;
+    struct certificate *const *certificates; /* borrowed */
+    bool *in_default_group;                  /* per certificate: stands for a name of the first */
+    uint8_t scope[TICKET_SCOPE_LEN];
+    pthread_mutex_t lock;       /* of the next */
+    struct ticket_keys tickets; /* count 0: none were given yet */
+};
+
+/* A signature asked for elsewhere; lives from sign() to complete(). */
+struct engine_signing {
+    struct tls_job job;
+    bool answered;
+    size_t signature_len; /* 0: refused */
+    uint8_t signature[TLS_SIGNATURE_MAX];
+    uint8_t input[TLS_SIGN_INPUT_MAX];
+};
+
+enum engine_state {
+    ENGINE_SHAKING,
+    ENGINE_OPEN,
+    ENGINE_FAILING, /* the alert is not out yet */
+    ENGINE_FAILED,
+};
+
+struct tls_engine {
+    struct tls_context *context;
+    SSL *ssl;
+    enum engine_state state;
+    bool shook;   /* the handshake was done once */
+    bool refused; /* the signature was */
+    bool close_sent;
+    size_t chosen; /* certificate of this connection */
+    size_t held;   /* plaintext of a record that BoringSSL still has to put out */
+    const char *failure;
+    struct engine_signing *signing;
+    struct tls_wire *wire; /* during a call only */
+    uint8_t *stuck; /* ciphertext that found no room, kept for the case that it is the alert */
+    size_t stuck_len;
+};
+
+/* wire_bio.c: reads and writes e->wire of the engine that is its data. */
+BIO_METHOD *wire_bio_method(void);
+
+/* signing.c */
+extern const SSL_PRIVATE_KEY_METHOD signing_method;
+
+/* choose.c: which certificate, by name and by what the client can verify. Called from BoringSSL's
+ * early callback. */
+size_t choose_certificate(const struct tls_context *c, const SSL_CLIENT_HELLO *hello,
+                          const char *sni);
+
+/* failure.c: one phrase for a packed library error. Static. */
+const char *failure_phrase(uint32_t error);
+
+/* A name that may stand in a certificate: letters, digits, hyphens, underscores, dots between. */
+bool sni_sound(const char *name);
+
+#endif
