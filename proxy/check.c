@@ -19,8 +19,9 @@
 #include "tls/ticket.h"
 
 #define DAY_S 86400
-#define EXPIRES_SOON_S (14 * DAY_S) /* half the time that renewal has, where it begins at 30 days \
-                                     */
+#define EXPIRES_SOON_S                                                         \
+    (14 * DAY_S) /* half the time that renewal has, where it begins at 30 days \
+                  */
 #define NAMES_MAX 512
 #define DATE_MAX 32
 
@@ -270,7 +271,7 @@ static void check_log(struct check_report *r, const struct conf *conf)
         return;
     int fd = log_syslog_socket();
     if (fd < 0)
-        check_say(r, CHECK_WARNING, "log",
+        check_say(r, CHECK_PROBLEM, "log",
                   "there is no syslog on this host; start one or set target = stderr in [log]");
     else
         close(fd);
