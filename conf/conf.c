@@ -1,5 +1,6 @@
 #include "conf/conf.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -77,7 +78,7 @@ static void on_section(void *context, unsigned line, const char *text)
     }
     r->section = (enum conf_section_id)section;
     char name[CONF_SECTION_MAX + 1];
-    strcpy(name, cursor + strspn(cursor, " \t"));
+    snprintf(name, sizeof name, "%s", cursor + strspn(cursor, " \t"));
     for (size_t end = strlen(name); end > 0 && strchr(" \t", name[end - 1]) != NULL; end--)
         name[end - 1] = '\0';
     enter(r, &at, name);

@@ -765,7 +765,7 @@ static char *file_text(const char *path)
     char *text = calloc(1, 1 << 20);
     if (in == NULL)
         fail_msg("%s is not there; run tests from the top of the tree", path);
-    fread(text, 1, (1 << 20) - 1, in);
+    assert_true(fread(text, 1, (1 << 20) - 1, in) > 0);
     fclose(in);
     return text;
 }
