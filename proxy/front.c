@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -169,6 +170,7 @@ static void front_close(struct front *f)
 int front_run(void)
 {
     ignore_signals();
+    prctl(PR_SET_NAME, "vestibule-front");
     struct bundle *bundle = take_bundle();
     if (bundle == NULL) {
         fputs("vestibule: the front is started by vestibule itself, not by hand\n", stderr);

@@ -1,6 +1,7 @@
 #include "proxy/privileges.h"
 
 #include <cap-ng.h>
+#include <dirent.h>
 #include <errno.h>
 #include <pwd.h>
 #include <stdio.h>
@@ -81,21 +82,40 @@ bool privileges_drop_front(void)
     return true;
 }
 
+static bool empty(const char *path)
+{
+    DIR *dir = opendir(path);
+    bool found = false;
+    for (struct dirent *e; dir != NULL && !found && (e = readdir(dir)) != NULL;)
+        found = strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0;
+    if (dir != NULL)
+        closedir(dir);
+    return dir != NULL && !found;
+}
+
+/* A folder that somebody made for us as root (systemd does) is ours; one that holds anything is
+ * left alone. */
+static void give_dir(const char *path, const struct stat *st, const char *user)
+{
+    const struct passwd *to = user != NULL && geteuid() == 0 ? getpwnam(user) : NULL;
+    if (to != NULL && st->st_uid == 0 && empty(path) && chown(path, to->pw_uid, to->pw_gid) != 0)
+        log_say(LOG_LEVEL_WARNING, "state_dir", "cannot give %s to %s: %s", path, user,
+                strerror(errno));
+}
+
 bool privileges_own_dir(const char *path, const char *user, char error[PRIVILEGES_ERROR_MAX])
 {
     struct stat st;
-    if (stat(path, &st) == 0) {
-        if (S_ISDIR(st.st_mode))
-            return true;
-        snprintf(error, PRIVILEGES_ERROR_MAX, "state_dir %s is not a directory; name another",
-                 path);
-        return false;
-    }
-    if (mkdir(path, 0700) != 0) {
+    if (stat(path, &st) != 0 && (mkdir(path, 0700) != 0 || stat(path, &st) != 0)) {
         snprintf(error, PRIVILEGES_ERROR_MAX,
                  "cannot make state_dir %s: %s; make it or name another", path, strerror(errno));
         return false;
     }
-    const struct passwd *to = user != NULL && geteuid() == 0 ? getpwnam(user) : NULL;
-    return to == NULL || chown(path, to->pw_uid, to->pw_gid) == 0;
+    if (!S_ISDIR(st.st_mode)) {
+        snprintf(error, PRIVILEGES_ERROR_MAX, "state_dir %s is not a directory; name another",
+                 path);
+        return false;
+    }
+    give_dir(path, &st, user);
+    return true;
 }
