@@ -299,7 +299,7 @@ static bool command_hexpoint_ok(struct command_input *in)
         point = point * 16 + (uint32_t)command_hex(in->at[0]);
         command_skip(in, 1);
     }
-    if (digits < 2 || in->left == 0 || in->at[0] != '}')
+    if (in->left == 0 || in->at[0] != '}')
         return false;
     return point >= 0x21 && !(point >= 0x7f && point <= 0x9f) &&
            !(point >= 0xd800 && point <= 0xdfff) && point <= 0x10ffff;

@@ -158,18 +158,18 @@ static bool path_ip(int family, const char *text, size_t len)
     return inet_pton(family, copy, &binary) == 1;
 }
 
-/* General-address-literal = Standardized-tag ":" 1*dcontent */
+/* General-address-literal = Standardized-tag ":" 1*dcontent, of which only what addresses are made
+ * of: the grammar would let an `@` pass, and no tag but IPv6 was ever registered. */
 static bool path_general_literal(const char *text, size_t len)
 {
     size_t tag = 0;
-    size_t i;
 
     while (tag < len && (path_alphanumeric(text[tag]) || text[tag] == '-'))
         tag++;
     if (tag == 0 || text[tag - 1] == '-' || len - tag < 2 || text[tag] != ':')
         return false;
-    for (i = tag + 1; i < len; i++) {
-        if (text[i] < 0x21 || text[i] > 0x7e || strchr("[\\]", text[i]) != NULL)
+    for (size_t i = tag + 1; i < len; i++) {
+        if (!path_alphanumeric(text[i]) && (text[i] == '\0' || strchr(".:-_", text[i]) == NULL))
             return false;
     }
     return true;

@@ -14,14 +14,14 @@ static void expect(bool truth)
         abort();
 }
 
-/* The position of the only `@` outside quotes and literals. */
+/* The position of the only `@` outside quotes. */
 static size_t only_at(const char *text)
 {
     bool quoted = false;
     size_t at = 0;
     unsigned count = 0;
 
-    for (size_t i = 0; text[i] != '\0' && text[i] != '['; i++) {
+    for (size_t i = 0; text[i] != '\0'; i++) {
         if (quoted && text[i] == '\\')
             i++;
         else if (text[i] == '"')
