@@ -117,7 +117,7 @@ static enum tls_status engine_status(struct tls_engine *e, int answer)
     case SSL_ERROR_ZERO_RETURN:
         return TLS_CLOSED;
     default:
-        return engine_fail(e, failure_phrase(ERR_peek_error()));
+        return engine_fail(e, failure_phrase());
     }
 }
 

@@ -63,8 +63,9 @@ extern const SSL_PRIVATE_KEY_METHOD signing_method;
 size_t choose_certificate(const struct tls_context *c, const SSL_CLIENT_HELLO *hello,
                           const char *sni);
 
-/* failure.c: one phrase for a packed library error. Static. */
-const char *failure_phrase(uint32_t error);
+/* failure.c: one phrase for what stands in this thread's error queue, which is empty then. Static.
+ */
+const char *failure_phrase(void);
 
 /* A name that may stand in a certificate: letters, digits, hyphens, underscores, dots between. */
 bool sni_sound(const char *name);

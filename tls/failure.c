@@ -42,14 +42,29 @@ static const struct {
     {SSL_R_TLSV1_ALERT_USER_CANCELLED, "the client's user cancelled (alert)"},
 };
 
-const char *failure_phrase(uint32_t error)
+static const char *known_phrase(uint32_t error)
 {
-    if (error == 0)
-        return "TLS failed";
     if (ERR_GET_LIB(error) == ERR_LIB_SSL)
         for (size_t i = 0; i < sizeof failures / sizeof failures[0]; i++)
             if (failures[i].reason == ERR_GET_REASON(error))
                 return failures[i].phrase;
-    const char *reason = ERR_reason_error_string(error);
-    return reason != NULL && strcmp(reason, "unknown error") != 0 ? reason : "TLS failed";
+    return NULL;
+}
+
+/* One mistake may leave several entries, cause first, and any of them may be the one that says it
+ * best. */
+const char *failure_phrase(void)
+{
+    const char *phrase = NULL, *first = NULL;
+    uint32_t error;
+
+    while ((error = ERR_get_error()) != 0) {
+        if (phrase == NULL)
+            phrase = known_phrase(error);
+        if (first == NULL)
+            first = ERR_reason_error_string(error);
+    }
+    if (phrase != NULL)
+        return phrase;
+    return first != NULL && strcmp(first, "unknown error") != 0 ? first : "TLS failed";
 }
