@@ -9,6 +9,7 @@
  *   S: line           the server says exactly this line; `...` at the end: it begins so
  *   S~ code           the server says a whole reply, of any number of lines, with this code
  *   U> line, U- octets     what goes to the MTA
+ *   U~ octets         no more than the beginning of this went to it: the rest may have been cut off
  *   U< line, U= octets     what the MTA says
  *   E: event          something happens, or is to have happened (see events and expectations below)
  *   C*N: S*N: U*N>         the same, N times
@@ -24,7 +25,13 @@
 #include "proxy/buf.h"
 #include "proxy/smtp.h"
 
-enum { LINE_MAX_LEN = 65536, STEPS_MAX = 4096, STREAM_MAX = 1 << 22, CUT_MAX = 1200 };
+enum {
+    SOURCE_MAX = 8192,
+    LINE_MAX_LEN = 1 << 18,
+    STEPS_MAX = 4096,
+    STREAM_MAX = 1 << 22,
+    CUT_MAX = 1200
+};
 
 struct step {
     char file[256];
@@ -157,7 +164,7 @@ static void add_step(struct script *script, const char *file, unsigned line, cha
         die(file, line, "not a step");
     if (*at == ' ')
         at++;
-    if (s->how == '-' || s->how == '=') {
+    if (s->how == '-' || s->how == '=' || (s->who == 'U' && s->how == '~')) {
         s->len = unescape(scratch, at, file, line);
     } else {
         s->len = (size_t)snprintf(scratch, sizeof(scratch), "%s", at);
@@ -176,7 +183,7 @@ static void add_step(struct script *script, const char *file, unsigned line, cha
 static void read_file(struct script *script, const char *path)
 {
     static unsigned depth;
-    char line[LINE_MAX_LEN], part[512];
+    char line[SOURCE_MAX], part[512];
     const char *slash = strrchr(path, '/');
     FILE *f = fopen(path, "r");
 
@@ -520,6 +527,16 @@ static bool expect_octets(struct run *r, const struct step *at, struct buf *from
     return true;
 }
 
+static bool expect_beginning(struct run *r, const struct step *at)
+{
+    size_t len = buf_len(&r->told);
+
+    if (len > at->len || memcmp(buf_data(&r->told), at->text, len) != 0)
+        return fail(r, at, "the MTA was told `%.*s`", (int)len, buf_data(&r->told));
+    buf_clear(&r->told);
+    return true;
+}
+
 static bool expect_reply(struct run *r, const struct step *at)
 {
     char line[1024];
@@ -581,6 +598,8 @@ static bool expectation(struct run *r, const struct step *at)
 {
     if (at->who == 'S')
         return at->how == '~' ? expect_reply(r, at) : expect_line(r, at, &r->said, "\r\n");
+    if (at->who == 'U' && at->how == '~')
+        return expect_beginning(r, at);
     if (at->who == 'U')
         return at->how == '-' ? expect_octets(r, at, &r->told)
                               : expect_line(r, at, &r->told, "\r\n");
