@@ -9,28 +9,29 @@ enum hash_cost { HASH_COST_NONE, HASH_COST_FIELD, HASH_COST_OCTETS, HASH_COST_RO
 
 struct hash_kind {
     const char *prefix;
-    size_t tail;  /* octets behind the last `$` of a whole hash; 0: not known */
-    size_t whole; /* or octets of all of it */
+    size_t dollars; /* at least so many in a whole hash */
+    size_t tail;    /* octets behind the last one; 0: not known */
+    size_t whole;   /* or octets of all of it */
     enum hash_cost cost;
     size_t cost_octets;
     bool weak;
 };
 
 static const struct hash_kind hash_kinds[] = {
-    {.prefix = "$y$", .tail = 43, .cost = HASH_COST_FIELD},
-    {.prefix = "$gy$", .tail = 43, .cost = HASH_COST_FIELD},
-    {.prefix = "$7$", .tail = 43, .cost = HASH_COST_OCTETS, .cost_octets = 11},
-    {.prefix = "$2b$", .whole = 60, .cost = HASH_COST_FIELD},
-    {.prefix = "$2y$", .whole = 60, .cost = HASH_COST_FIELD},
-    {.prefix = "$2a$", .whole = 60, .cost = HASH_COST_FIELD},
-    {.prefix = "$6$", .tail = 86, .cost = HASH_COST_ROUNDS},
-    {.prefix = "$5$", .tail = 43, .cost = HASH_COST_ROUNDS},
-    {.prefix = "$sha1$", .tail = 28, .cost = HASH_COST_FIELD},
-    {.prefix = "$1$", .tail = 22, .weak = true},
-    {.prefix = "$md5", .tail = 22, .cost = HASH_COST_FIELD, .weak = true},
-    {.prefix = "$3$", .tail = 32, .weak = true},
+    {.prefix = "$y$", .dollars = 4, .tail = 43, .cost = HASH_COST_FIELD},
+    {.prefix = "$gy$", .dollars = 4, .tail = 43, .cost = HASH_COST_FIELD},
+    {.prefix = "$7$", .dollars = 3, .tail = 43, .cost = HASH_COST_OCTETS, .cost_octets = 11},
+    {.prefix = "$2b$", .dollars = 3, .whole = 60, .cost = HASH_COST_FIELD},
+    {.prefix = "$2y$", .dollars = 3, .whole = 60, .cost = HASH_COST_FIELD},
+    {.prefix = "$2a$", .dollars = 3, .whole = 60, .cost = HASH_COST_FIELD},
+    {.prefix = "$6$", .dollars = 3, .tail = 86, .cost = HASH_COST_ROUNDS},
+    {.prefix = "$5$", .dollars = 3, .tail = 43, .cost = HASH_COST_ROUNDS},
+    {.prefix = "$sha1$", .dollars = 4, .tail = 28, .cost = HASH_COST_FIELD},
+    {.prefix = "$1$", .dollars = 3, .tail = 22, .weak = true},
+    {.prefix = "$md5", .dollars = 3, .tail = 22, .cost = HASH_COST_FIELD, .weak = true},
+    {.prefix = "$3$", .dollars = 3, .tail = 32, .weak = true},
     {.prefix = "_", .whole = 20, .cost = HASH_COST_OCTETS, .cost_octets = 4, .weak = true},
-    {.prefix = "$"}, /* one that only a newer libcrypt knows */
+    {.prefix = "$", .dollars = 3}, /* one that only a newer libcrypt knows */
     {.prefix = "", .whole = 13, .weak = true},
 };
 
@@ -59,12 +60,19 @@ static bool hash_characters(const char *hash)
 
 static bool hash_whole(const struct hash_kind *k, const char *hash)
 {
-    const char *last = strrchr(hash, '$');
+    const char *last = hash;
+    size_t dollars = 0;
 
+    for (const char *c = hash; *c != '\0'; c++) {
+        if (*c == '$') {
+            last = c;
+            dollars++;
+        }
+    }
+    if (dollars < k->dollars || last[1] == '\0')
+        return false;
     if (k->whole > 0)
         return strlen(hash) == k->whole;
-    if (last == NULL || last[1] == '\0')
-        return false;
     return k->tail == 0 || strlen(last + 1) == k->tail;
 }
 

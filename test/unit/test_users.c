@@ -211,6 +211,8 @@ static void hashes_that_crypt_cannot_check_are_refused(void **state)
     REFUSE("a:{SCRAM-SHA-256}4096,c2FsdA==:stored:server\n", "verifiers");
     REFUSE("a:$6$salt\n", "cut short");
     REFUSE("a:$6$salt$\n", "cut short");
+    REFUSE("a:$sha1\n", "cut short");
+    REFUSE("a:$md5aaaaaaaaaaaaaaaaaaa\n", "cut short");
     REFUSE("a:$y$j9T$salt$short\n", "cut short");
     REFUSE("a:" BCRYPT "x\n", "cut short or has something behind it");
     REFUSE("a:" DES "x\n", "does not know");
