@@ -257,8 +257,7 @@ static void only_the_bracketed_part_is_taken(void **state)
 static void utf8_passes_and_is_told(void **state)
 {
     static const char *const examples[] = {
-        "<j\xc3\xbcrgen@b\xc3\xbc"
-        "cher.example>",
+        "<j\xc3\xbcrgen@m\xc3\xbcsli.example>",
         "<\xe7\x94\xa8\xe6\x88\xb7@\xe4\xbe\x8b\xe5\xad\x90.\xe5\xb9\xbf\xe5\x91\x8a>",
         "<a@\xf0\x9f\x93\xa7.example>",
         "<\"\xc3\xa9 \xc3\xa9\"@b>",
