@@ -3,7 +3,7 @@
 
 #include "proxy/command.h"
 
-enum { EVERYTHING = ~0 };
+#define EVERYTHING (~0U)
 
 int LLVMFuzzerTestOneInput(const uint8_t *in, size_t len);
 
