@@ -76,12 +76,12 @@ bool session_give_client(struct session *s, bool *broken)
 
 static bool refill(struct session *s, struct buf *queue, bool *broken)
 {
-    if (!s->readable || s->client_ended || buf_len(queue) > 0)
-        return false;
+    size_t before = buf_len(queue);
+    if (!s->readable || s->client_ended || (queue == &s->wire_in && before > 0))
+        return false; /* what the engine has not taken comes first */
     enum socket_status status = socket_fill(s->fd, queue, LIMIT_CLIENT_IN);
     s->readable = status == SOCKET_MOVED;
-    if (status == SOCKET_MOVED)
-        s->octets_in += buf_len(queue);
+    s->octets_in += buf_len(queue) - before;
     if (status == SOCKET_ENDED)
         s->client_ended = true;
     if (status == SOCKET_FAILED)
