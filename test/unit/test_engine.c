@@ -90,6 +90,7 @@ struct pair {
     SSL *client;
     struct tls_engine *engine;
     size_t in_max, out_max; /* octets given to the engine, room given to it, at a time */
+    size_t out_next;        /* not 0: every other call has this room */
     bool refuse;
     size_t signatures;
     size_t signer;      /* the certificate of the last signature */
@@ -184,6 +185,11 @@ static enum tls_status run(struct pair *p, step_fn *step, void *arg)
         assert_true(w.in_used <= shown);
         assert_true(w.out_len <= room);
         assert_int_equal(out[room], guard);
+        if (p->out_next != 0) {
+            const size_t was = p->out_max;
+            p->out_max = p->out_next;
+            p->out_next = was;
+        }
         deliver(p, out, w.out_len);
         p->feed_len -= w.in_used;
         if (p->feed_len > 0)
@@ -670,6 +676,37 @@ static void no_ticket_before_there_are_keys(void **state)
     tls_context_free(c);
 }
 
+static void keys_taken_away_under_a_handshake_do_no_harm(void **state)
+{
+    (void)state;
+    struct tls_context *c = context(NULL);
+    for (uint16_t version = TLS1_2_VERSION; version <= TLS1_3_VERSION; version++) {
+        struct ticket_keys keys = {0};
+        const struct ticket_keys none = {0};
+        SSL_CTX *client = resuming_client(version);
+        struct pair p;
+        ticket_keys_rotate(&keys);
+        tls_context_tickets(c, &keys);
+        pair_open(&p, c, client);
+        tls_context_tickets(c, &none);
+        forget_session();
+        assert_int_equal(shake(&p), TLS_OK);
+        say(&p, "220 hello\r\n");
+        pair_close(&p);
+        assert_non_null(last_session);
+        SSL_SESSION *session = last_session;
+        last_session = NULL;
+        tls_context_tickets(c, &keys);
+        assert_false(connects(c, client, session, NULL));
+        tls_context_tickets(c, &none);
+        assert_false(connects(c, client, session, NULL));
+        SSL_SESSION_free(session);
+        SSL_CTX_free(client);
+    }
+    forget_session();
+    tls_context_free(c);
+}
+
 static void old_versions_only_where_told(void **state)
 {
     (void)state;
@@ -1142,16 +1179,18 @@ static void output_room_is_respected_for_bulk(void **state)
     struct tls_context *c = context(NULL);
     SSL_CTX *client = client_context(TLS1_2_VERSION, TLS1_3_VERSION);
     const size_t rooms[] = {1, 2, 100, 511, 512, 513, 1000, 16384, 16406};
+    const size_t count = sizeof rooms / sizeof rooms[0];
     static uint8_t bulk[40000], got[40000];
     for (size_t i = 0; i < sizeof bulk; i++)
         bulk[i] = (uint8_t)(i * 31);
-    for (size_t i = 0; i < sizeof rooms / sizeof rooms[0]; i++) {
+    for (size_t i = 0; i < count * count; i++) {
         struct pair p;
         size_t done = 0;
         int n;
         pair_open(&p, c, client);
         assert_int_equal(shake(&p), TLS_OK);
-        p.out_max = rooms[i];
+        p.out_max = rooms[i / count];
+        p.out_next = rooms[i % count];
         struct transfer t = {bulk, sizeof bulk, 0};
         assert_int_equal(run(&p, step_write, &t), TLS_OK);
         assert_int_equal(t.done, sizeof bulk);
@@ -1251,6 +1290,7 @@ int main(void)
         cmocka_unit_test(tickets_resume_and_age),
         cmocka_unit_test(a_ticket_is_good_for_one_listener_and_one_name),
         cmocka_unit_test(no_ticket_before_there_are_keys),
+        cmocka_unit_test(keys_taken_away_under_a_handshake_do_no_harm),
         cmocka_unit_test(old_versions_only_where_told),
         cmocka_unit_test(weak_suites_are_not_spoken),
         cmocka_unit_test(settings_that_cannot_be),
