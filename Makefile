@@ -101,8 +101,9 @@ container-deps:
 
 demo:
 	test/install build demo
-	$(MAKE) all $(BUILD)/sink
-	test/demo
+	@echo 'Building $(BUILD)/vestibule'
+	@$(MAKE) -s all $(BUILD)/sink
+	BUILD=$(BUILD) test/demo
 
 test:
 	test/install build test
