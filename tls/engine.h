@@ -23,15 +23,15 @@ struct tls_settings {
     const char *ciphers;  /* NULL: our list; TLS 1.2 and below, the library's syntax */
     const char *groups;   /* NULL: our list; colon between */
     const char *scope;    /* the listener's name: tickets are good in one scope only */
-    struct certificate *const
-        *certificates; /* borrowed; the first is the default; several names, ECDSA beside RSA */
+    struct certificate *const *certificates; /* borrowed with the array; the first is the default;
+                                                several names, ECDSA beside RSA */
     size_t certificate_count;
 };
 
 /* NULL with a sentence. Tickets are refused and not given until tls_context_tickets. */
 struct tls_context *tls_context_new(const struct tls_settings *settings,
                                     char error[CERTIFICATE_ERROR_MAX]);
-void tls_context_free(struct tls_context *c);
+void tls_context_free(struct tls_context *c); /* after its last engine */
 
 /* Safe while other threads shake hands. */
 void tls_context_tickets(struct tls_context *c, const struct ticket_keys *keys);
@@ -72,7 +72,8 @@ const struct tls_job *tls_engine_job(const struct tls_engine *e);
 void tls_engine_signed(struct tls_engine *e, const uint8_t *signature,
                        size_t len); /* len 0: refused */
 
-/* Decrypts into plain; *got octets. TLS_OK: *got > 0. */
+/* Decrypts into plain, cap > 0, at most one record; *got octets. TLS_OK: *got > 0. Call until
+ * TLS_WANT_INPUT: the rest of a record waits inside. */
 enum tls_status tls_engine_read(struct tls_engine *e, struct tls_wire *wire, uint8_t *plain,
                                 size_t cap, size_t *got);
 
@@ -81,7 +82,8 @@ enum tls_status tls_engine_read(struct tls_engine *e, struct tls_wire *wire, uin
 enum tls_status tls_engine_write(struct tls_engine *e, struct tls_wire *wire, const uint8_t *plain,
                                  size_t len, size_t *taken);
 
-/* Our close_notify. */
+/* Our close_notify; before the handshake is done there is none, and TLS_OK. TLS_FAILED: a record
+ * stands half written. */
 enum tls_status tls_engine_close(struct tls_engine *e, struct tls_wire *wire);
 
 /* Facts after the handshake; static or the engine's own storage. "" where there is none. */

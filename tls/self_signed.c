@@ -40,18 +40,23 @@ static bool set_serial(X509 *x)
         return false;
     octets[0] = (uint8_t)((octets[0] & 0x7f) | 0x40);
     BIGNUM *number = BN_bin2bn(octets, sizeof octets, NULL);
-    bool good = number != NULL && BN_to_ASN1_INTEGER(number, X509_get_serialNumber(x)) != NULL;
+    ASN1_INTEGER *serial = number == NULL ? NULL : BN_to_ASN1_INTEGER(number, NULL);
+    bool good = serial != NULL && X509_set_serialNumber(x, serial) == 1;
+    ASN1_INTEGER_free(serial);
     BN_free(number);
     return good;
 }
 
 static bool set_name(X509 *x, const char *hostname)
 {
-    X509_NAME *name = X509_get_subject_name(x);
     const char *common = strlen(hostname) <= SELF_SIGNED_COMMON_NAME_MAX ? hostname : "Vestibule";
-    return X509_NAME_add_entry_by_NID(name, NID_commonName, MBSTRING_UTF8, (const uint8_t *)common,
-                                      -1, -1, 0) == 1 &&
-           X509_set_issuer_name(x, name) == 1;
+    X509_NAME *name = X509_NAME_new();
+    bool good = name != NULL &&
+                X509_NAME_add_entry_by_NID(name, NID_commonName, MBSTRING_UTF8,
+                                           (const uint8_t *)common, -1, -1, 0) == 1 &&
+                X509_set_subject_name(x, name) == 1 && X509_set_issuer_name(x, name) == 1;
+    X509_NAME_free(name);
+    return good;
 }
 
 static GENERAL_NAME *make_alternative_name(const char *hostname)
