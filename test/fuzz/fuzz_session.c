@@ -1,0 +1,718 @@
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "proxy/data.h"
+#include "proxy/smtp.h"
+
+/* The whole session from its first octet. The input is a script of lines: the first octet says who
+ * does what, the rest is what is said; octet 1 stands for LF, 2 for CR, 3 for NUL. Beside it runs a
+ * model that knows the promises of smtp.h and nothing of how they are kept. */
+
+enum { FUZZ_CALLS_MAX = 64, FUZZ_WIRE_MAX = 1 << 18, FUZZ_REPLIES_MAX = 4096 };
+
+int LLVMFuzzerTestOneInput(const uint8_t *in, size_t len);
+
+/* What the MTA would see. */
+struct mta_model {
+    bool connected;
+    bool quit;
+    bool in_data;
+    unsigned commands;               /* EHLO is the first; the final dot is one */
+    unsigned replies;                /* whole ones said, the banner is the first */
+    unsigned code[FUZZ_REPLIES_MAX]; /* of each */
+    bool line_began;                 /* of the reply that is being said */
+    unsigned mail,
+        rcpts; /* command numbers of MAIL and of each RCPT, as bits of acceptance below */
+    bool rcpt_ok;
+    unsigned last_rcpt;
+    unsigned dot;    /* command number of the last final dot */
+    char line[4096]; /* what it was told and has not understood yet */
+    size_t len;
+    char said[1 << 16]; /* what it says and has not finished */
+    size_t said_len;
+};
+
+/* What the client would see, and what it has sent. */
+struct client_model {
+    char line[4096];
+    size_t len;
+    unsigned replies;
+    unsigned commands; /* lines that were taken */
+    unsigned bodies;   /* ends of data that were taken */
+    char code[4];      /* of a reply under way */
+    bool in_body;
+    bool body_whole, body_bad;
+    unsigned char match; /* how much of CR LF . CR LF was seen */
+    uint8_t last;
+    bool gone;
+};
+
+struct fuzz {
+    struct smtp_rules rules;
+    struct smtp_peer peer;
+    struct capabilities known;
+    struct smtp *smtp;
+    struct buf from_client, to_client, from_mta, to_mta, wire, mta_wire;
+    size_t grain;
+    bool client_deaf, mta_deaf;
+    bool verify, accepted, connect, starttls, over;
+    unsigned delivered;
+    struct mta_model mta;
+    struct client_model client;
+};
+
+static void expect(bool truth)
+{
+    if (!truth)
+        abort();
+}
+
+/* --- what the MTA is told -------------------------------------------------------------------- */
+
+static bool starts(const char *text, const char *with)
+{
+    return strncmp(text, with, strlen(with)) == 0;
+}
+
+static bool all_of(const char *text, size_t len, const char *allowed)
+{
+    return len > 0 && strspn(text, allowed) >= len;
+}
+
+#define ALNUM "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+
+static bool printable(const char *text, size_t len, bool utf8)
+{
+    for (size_t i = 0; i < len; i++) {
+        unsigned char c = (unsigned char)text[i];
+
+        if (c < 0x21 || c == 0x7f || (!utf8 && c > 0x7f))
+            return false;
+    }
+    return len > 0;
+}
+
+static bool parameter_ok(const char *p, size_t len)
+{
+    if (starts(p, "SIZE="))
+        return len > 5 && strspn(p + 5, "0123456789") >= len - 5;
+    if (starts(p, "RET=FULL") || starts(p, "RET=HDRS"))
+        return len == 8;
+    if (starts(p, "BODY=7BIT"))
+        return len == 9;
+    if (starts(p, "BODY=8BITMIME"))
+        return len == 13;
+    if (starts(p, "SMTPUTF8"))
+        return len == 8;
+    if (starts(p, "NOTIFY="))
+        return all_of(p + 7, len - 7, "NEVERSUCCESSFAILUREDELAY,");
+    if (starts(p, "ENVID=") || starts(p, "ORCPT="))
+        return len <= 506 && printable(p, len, false);
+    return false;
+}
+
+/* `<path>` and parameters, one blank before each. */
+static bool path_line_ok(const char *p)
+{
+    bool quoted = false;
+
+    if (*p++ != '<')
+        return false;
+    for (; *p != '\0' && (quoted || *p != '>'); p++) {
+        if ((unsigned char)*p < 0x20 || *p == 0x7f || (*p == ' ' && !quoted))
+            return false;
+        if (quoted && *p == '\\' && p[1] != '\0')
+            p++;
+        else if (*p == '"')
+            quoted = !quoted;
+    }
+    if (*p++ != '>')
+        return false;
+    while (*p == ' ') {
+        size_t len = strcspn(++p, " ");
+
+        if (!parameter_ok(p, len))
+            return false;
+        p += len;
+    }
+    return *p == '\0';
+}
+
+static bool accepted_reply(const struct mta_model *m, unsigned command)
+{
+    return command > 0 && command < m->replies && m->code[command] / 100 == 2;
+}
+
+static void model_rcpt_answer(struct mta_model *m)
+{
+    if (m->last_rcpt != 0 && accepted_reply(m, m->last_rcpt))
+        m->rcpt_ok = true;
+    m->last_rcpt = 0;
+}
+
+static void model_transaction_over(struct mta_model *m)
+{
+    m->mail = 0;
+    m->last_rcpt = 0;
+    m->rcpt_ok = false;
+}
+
+static void model_command(struct mta_model *m, const char *line)
+{
+    m->commands++;
+    expect(m->commands <= m->replies); /* lock step */
+    expect(!m->quit);
+    model_rcpt_answer(m);
+    if (starts(line, "EHLO ") || starts(line, "HELO ")) {
+        expect(all_of(line + 5, strlen(line + 5), ALNUM ".-:[]"));
+        expect(m->commands == (line[0] == 'E' ? 1U : 2U));
+    } else if (starts(line, "MAIL FROM:")) {
+        expect(path_line_ok(line + 10));
+        expect(m->commands > 1 && !accepted_reply(m, m->mail));
+        model_transaction_over(m);
+        m->mail = m->commands;
+    } else if (starts(line, "RCPT TO:")) {
+        expect(path_line_ok(line + 8));
+        expect(accepted_reply(m, m->mail));
+        m->last_rcpt = m->commands;
+    } else if (strcmp(line, "DATA") == 0) {
+        expect(accepted_reply(m, m->mail) && m->rcpt_ok);
+        m->in_data = true; /* if its reply is 354: see model_line */
+    } else if (strcmp(line, "RSET") == 0) {
+        model_transaction_over(m);
+    } else if (strcmp(line, "QUIT") == 0) {
+        m->quit = true;
+    } else {
+        abort();
+    }
+}
+
+static void model_dot(struct fuzz *f)
+{
+    const struct client_model *c = &f->client;
+
+    expect(c->body_whole && !c->body_bad && !c->gone);
+    f->mta.in_data = false;
+    f->mta.dot = ++f->mta.commands;
+    expect(f->mta.commands <= f->mta.replies);
+    model_transaction_over(&f->mta);
+}
+
+static void model_line(struct fuzz *f, const char *line, size_t len)
+{
+    struct mta_model *m = &f->mta;
+
+    expect(memchr(line, '\0', len) == NULL && memchr(line, '\r', len) == NULL);
+    expect(m->replies > m->commands); /* nothing while a reply is owed */
+    if (m->in_data && m->code[m->commands] != 354)
+        m->in_data = false;
+    if (!m->in_data) {
+        expect(len < 2000);
+        model_command(m, line);
+    } else if (len == 1 && line[0] == '.') {
+        model_dot(f);
+    } else {
+        expect(line[0] != '.' || line[1] == '.');
+    }
+}
+
+static void model_told(struct fuzz *f, const uint8_t *octets, size_t len)
+{
+    struct mta_model *m = &f->mta;
+
+    expect(len == 0 || (f->accepted && m->connected));
+    for (size_t i = 0; i < len; i++) {
+        char c = (char)octets[i];
+
+        if (c == '\n') {
+            expect(m->len > 0 && m->line[m->len - 1] == '\r');
+            m->line[--m->len] = '\0';
+            model_line(f, m->line, m->len);
+            m->len = 0;
+            continue;
+        }
+        if (m->len == sizeof(m->line) - 2) { /* only message data is that long */
+            expect(m->in_data && c != '\0');
+            expect(memchr(m->line, '\r', m->len - 1) == NULL);
+            m->line[0] = 'x';
+            m->line[1] = m->line[m->len - 1];
+            m->len = 2;
+        }
+        m->line[m->len++] = c;
+    }
+}
+
+/* What it says, taken apart without the grammar under test: whole replies are counted. */
+static void model_says(struct mta_model *m, const uint8_t *octets, size_t len)
+{
+    for (size_t i = 0; i < len; i++) {
+        if (octets[i] != '\n') {
+            if (m->said_len < sizeof(m->said) - 1)
+                m->said[m->said_len++] = (char)octets[i];
+            continue;
+        }
+        m->said[m->said_len] = '\0';
+        if (m->said_len < 4 || m->said[3] != '-') {
+            if (m->replies < FUZZ_REPLIES_MAX)
+                m->code[m->replies++] = (unsigned)atoi(m->said);
+        }
+        m->said_len = 0;
+    }
+}
+
+/* --- what the client hears and has sent ------------------------------------------------------ */
+
+static void model_reply_line(struct client_model *c, const char *line, size_t len)
+{
+    expect(len >= 4 && len <= 510 && strspn(line, "0123456789") >= 3);
+    expect(line[0] >= '2' && line[0] <= '5' && (line[3] == ' ' || line[3] == '-'));
+    for (size_t i = 4; i < len; i++)
+        expect(line[i] >= 0x20 && line[i] < 0x7f);
+    expect(c->code[0] == '\0' || memcmp(c->code, line, 3) == 0);
+    memcpy(c->code, line, 3);
+    if (line[3] == '-')
+        return;
+    c->code[0] = '\0';
+    c->replies++;
+    if (starts(line, "354 ")) {
+        c->in_body = true;
+        c->body_whole = c->body_bad = false;
+        c->match = 2;
+        c->last = '\n';
+    }
+}
+
+static void model_hears(struct client_model *c, const uint8_t *octets, size_t len)
+{
+    for (size_t i = 0; i < len; i++) {
+        expect(octets[i] != '\0' && c->len < sizeof(c->line) - 1);
+        if (octets[i] != '\n') {
+            c->line[c->len++] = (char)octets[i];
+            continue;
+        }
+        expect(c->len > 0 && c->line[c->len - 1] == '\r');
+        c->line[--c->len] = '\0';
+        expect(memchr(c->line, '\r', c->len) == NULL);
+        model_reply_line(c, c->line, c->len);
+        c->len = 0;
+    }
+}
+
+static void model_body_octet(const struct fuzz *f, struct client_model *c, uint8_t o)
+{
+    static const char end[] = "\r\n.\r\n";
+
+    if (o == '\0' || (c->last == '\r' && o != '\n'))
+        c->body_bad = true;
+    if (o == '\n' && c->last != '\r' && f->rules.newline == DATA_REJECT)
+        c->body_bad = true;
+    c->last = o;
+    if (o == (uint8_t)end[c->match])
+        c->match++;
+    else
+        c->match = o == '\r' ? 1 : 0;
+    if (c->match < 5)
+        return;
+    c->in_body = false;
+    c->body_whole = true;
+    c->bodies++;
+}
+
+static void model_taken(struct fuzz *f, const uint8_t *octets, size_t len)
+{
+    struct client_model *c = &f->client;
+
+    for (size_t i = 0; i < len; i++) {
+        if (c->in_body)
+            model_body_octet(f, c, octets[i]);
+        else if (octets[i] == '\n')
+            c->commands++;
+    }
+}
+
+/* --- the caller ------------------------------------------------------------------------------ */
+
+static struct smtp_io io_of(struct fuzz *f)
+{
+    return (struct smtp_io){&f->from_client, &f->to_client, &f->from_mta, &f->to_mta, 1000000000};
+}
+
+static void move_out(struct fuzz *f)
+{
+    if (!f->client_deaf) {
+        model_hears(&f->client, buf_data(&f->to_client), buf_len(&f->to_client));
+        buf_clear(&f->to_client);
+    }
+    if (!f->mta_deaf) {
+        model_told(f, buf_data(&f->to_mta), buf_len(&f->to_mta));
+        buf_clear(&f->to_mta);
+    }
+}
+
+static void hang_up(struct fuzz *f)
+{
+    f->mta.connected = f->connect = false;
+    buf_clear(&f->mta_wire);
+    buf_clear(&f->from_mta);
+    buf_clear(&f->to_mta);
+}
+
+static void take_note(struct fuzz *f)
+{
+    const struct smtp_note *n = smtp_note(f->smtp);
+
+    if (n->kind != SMTP_NOTE_MESSAGE)
+        return;
+    expect(n->sender != NULL && n->reply != NULL && n->reply[0] != '\0');
+    if (!n->delivered)
+        return;
+    f->delivered++;
+    /* The MTA's own word, and about this message; unless it is deaf, then we have not looked yet.
+     */
+    expect(f->mta_deaf || accepted_reply(&f->mta, f->mta.dot));
+}
+
+static void obey(struct fuzz *f, enum smtp_todo todo)
+{
+    switch (todo) {
+    case SMTP_WAIT:
+        break;
+    case SMTP_STARTTLS:
+        expect(f->rules.starttls && !f->starttls && buf_len(&f->from_client) == 0);
+        f->starttls = true;
+        break;
+    case SMTP_VERIFY:
+        expect(!f->verify && !f->accepted && smtp_credential(f->smtp) != NULL);
+        f->verify = true;
+        break;
+    case SMTP_CONNECT:
+        expect(f->accepted && !f->mta.connected && !f->connect && smtp_may_forward(f->smtp));
+        f->connect = true;
+        break;
+    case SMTP_CUT:
+        expect(f->mta.connected || f->connect);
+        expect(buf_len(&f->to_mta) == 0);
+        hang_up(f);
+        break;
+    case SMTP_NOTE:
+        take_note(f);
+        break;
+    case SMTP_CLOSE:
+    case SMTP_ABORT:
+        f->over = true;
+        expect(smtp_end(f->smtp) != SMTP_END_NONE && smtp_end(f->smtp) != SMTP_END_GATE);
+        break;
+    }
+}
+
+static enum smtp_todo advance_once(struct fuzz *f)
+{
+    static uint8_t before[LIMIT_CLIENT_IN];
+    struct smtp_io io = io_of(f);
+    struct capabilities learnt;
+    size_t had = buf_len(&f->from_client);
+    enum smtp_todo todo;
+
+    memcpy(before, buf_data(&f->from_client), had);
+    todo = smtp_advance(f->smtp, &io);
+    expect(buf_len(&f->from_client) <= had);
+    model_taken(f, before, had - buf_len(&f->from_client));
+    if (smtp_learnt(f->smtp, &learnt))
+        f->known = learnt;
+    if (todo == SMTP_ABORT) {
+        buf_clear(&f->to_client);
+        buf_clear(&f->to_mta);
+    }
+    move_out(f);
+    obey(f, todo);
+    return todo;
+}
+
+/* Every command has had its reply when the session waits for the next one. */
+static void expect_replies(struct fuzz *f)
+{
+    struct smtp_io io = io_of(f);
+    enum smtp_waiting_for what = smtp_waiting(f->smtp, &io).what;
+    const struct client_model *c = &f->client;
+    unsigned asked = c->commands + c->bodies + 1;
+
+    if (c->gone || f->client_deaf)
+        return;
+    expect(c->replies <= asked + 1);
+    if (!f->over && c->replies > 0 && (what == SMTP_FOR_COMMAND || what == SMTP_FOR_LINE) &&
+        smtp_reads_client(f->smtp, &io))
+        expect(c->replies == asked);
+    if (f->over && smtp_end(f->smtp) == SMTP_END_QUIT)
+        expect(c->replies == asked);
+}
+
+static void advance(struct fuzz *f)
+{
+    enum smtp_todo todo = SMTP_NOTE;
+
+    for (unsigned calls = 0; !f->over && todo != SMTP_WAIT; calls++) {
+        expect(calls < FUZZ_CALLS_MAX);
+        todo = advance_once(f);
+    }
+    expect_replies(f);
+    expect(smtp_may_forward(f->smtp) == f->accepted);
+    expect(smtp_messages(f->smtp) >= f->delivered);
+}
+
+static bool feed(struct buf *to, struct buf *from, size_t most)
+{
+    size_t n = buf_len(from);
+
+    if (n > most)
+        n = most;
+    if (n > buf_room(to))
+        n = buf_room(to);
+    if (n == 0 || !buf_append(to, buf_data(from), n))
+        return false;
+    buf_consume(from, n);
+    return true;
+}
+
+static void pump(struct fuzz *f)
+{
+    bool moved = true;
+
+    advance(f);
+    while (moved && !f->over) {
+        struct smtp_io io = io_of(f);
+        size_t had = buf_len(&f->from_mta);
+
+        moved = f->mta.connected && feed(&f->from_mta, &f->mta_wire, f->grain);
+        if (moved)
+            model_says(&f->mta, buf_data(&f->from_mta) + had, buf_len(&f->from_mta) - had);
+        else if (!f->client.gone && smtp_reads_client(f->smtp, &io))
+            moved = feed(&f->from_client, &f->wire, f->grain);
+        advance(f);
+    }
+}
+
+/* --- the script ------------------------------------------------------------------------------ */
+
+static void say(struct buf *to, const uint8_t *text, size_t len, bool line)
+{
+    static const uint8_t control[] = {0, '\n', '\r', '\0'};
+
+    if (len + 2 > buf_room(to))
+        return;
+    for (size_t i = 0; i < len; i++) {
+        uint8_t c = text[i];
+
+        if (c >= 1 && c <= 3)
+            c = control[c];
+        buf_append(to, &c, 1);
+    }
+    if (line)
+        buf_append(to, "\r\n", 2);
+}
+
+static void verdict(struct fuzz *f, enum smtp_verdict v)
+{
+    const struct sasl_credential *c = smtp_credential(f->smtp);
+
+    if (f->verify && v == SMTP_ACCEPTED)
+        f->accepted = true;
+    f->verify = false;
+    smtp_verdict(f->smtp, v, c != NULL ? c->login : "mallory");
+}
+
+static void tls(struct fuzz *f)
+{
+    static const struct smtp_tls_info info = {"TLSv1.3", "TLS_AES_128_GCM_SHA256"};
+
+    smtp_tls_started(f->smtp, &info);
+}
+
+static void connected(struct fuzz *f)
+{
+    if (f->connect)
+        f->mta = (struct mta_model){.connected = true};
+    f->connect = false;
+    smtp_mta_connected(f->smtp);
+}
+
+static void lost(struct fuzz *f)
+{
+    if (f->connect || f->mta.connected)
+        hang_up(f);
+    smtp_mta_lost(f->smtp);
+}
+
+static void client_gone(struct fuzz *f)
+{
+    move_out(f);
+    f->client.gone = true;
+    f->verify = false;
+    buf_clear(&f->wire);
+    smtp_client_gone(f->smtp);
+}
+
+/* A verdict that does not come is one. */
+static void timed_out(struct fuzz *f)
+{
+    struct smtp_io io = io_of(f);
+
+    if (smtp_waiting(f->smtp, &io).what == SMTP_FOR_VERDICT)
+        f->verify = false;
+    if (smtp_waiting(f->smtp, &io).what == SMTP_FOR_WRITE) {
+        f->client.gone = true;
+        f->verify = false;
+    }
+    smtp_timed_out(f->smtp);
+}
+
+/* The next thing that a well-behaved world would do. */
+static void go_on(struct fuzz *f)
+{
+    struct smtp_io io = io_of(f);
+
+    switch (smtp_waiting(f->smtp, &io).what) {
+    case SMTP_FOR_VERDICT:
+        verdict(f, SMTP_ACCEPTED);
+        break;
+    case SMTP_FOR_CONNECT:
+        connected(f);
+        break;
+    case SMTP_FOR_REPLY:
+    case SMTP_FOR_END:
+        if (f->mta.replies == 0)
+            say(&f->mta_wire, (const uint8_t *)"220 old.example", 15, true);
+        else if (f->mta.in_data && f->mta.replies == f->mta.commands)
+            say(&f->mta_wire, (const uint8_t *)"354 go", 6, true);
+        else
+            say(&f->mta_wire, (const uint8_t *)"250 ok", 6, true);
+        break;
+    case SMTP_FOR_COMMAND:
+    case SMTP_FOR_LINE:
+    case SMTP_FOR_DATA:
+    case SMTP_FOR_BLOCK:
+    case SMTP_FOR_WRITE:
+        break;
+    }
+}
+
+static void act(struct fuzz *f, uint8_t who, const uint8_t *text, size_t len)
+{
+    switch (who) {
+    case 'c':
+    case 'C':
+        say(&f->wire, text, len, who == 'C');
+        break;
+    case 'm':
+    case 'M':
+        if (f->mta.connected)
+            say(&f->mta_wire, text, len, who == 'M');
+        break;
+    case 'T':
+        tls(f);
+        break;
+    case 'A':
+        verdict(f, SMTP_ACCEPTED);
+        break;
+    case 'R':
+        verdict(f, SMTP_REJECTED);
+        break;
+    case 'U':
+        verdict(f, SMTP_UNAVAILABLE);
+        break;
+    case 'L':
+        verdict(f, SMTP_LIMITED);
+        break;
+    case 'K':
+        connected(f);
+        break;
+    case 'X':
+        lost(f);
+        break;
+    case 'G':
+        client_gone(f);
+        break;
+    case 'O':
+        timed_out(f);
+        break;
+    case 'D':
+        smtp_drain(f->smtp);
+        break;
+    case 'b':
+    case 'B':
+        f->client_deaf = who == 'b';
+        break;
+    case 'n':
+    case 'N':
+        f->mta_deaf = who == 'n';
+        break;
+    case '1':
+    case '9':
+        f->grain = who == '1' ? 1 : FUZZ_WIRE_MAX;
+        break;
+    case '+':
+        go_on(f);
+        break;
+    default:
+        say(&f->wire, text, len, true);
+    }
+}
+
+static void set_rules(struct fuzz *f, uint8_t how)
+{
+    f->rules = (struct smtp_rules){
+        .hostname = "mail.example",
+        .starttls = (how & 1) != 0,
+        .require_tls = (how & 2) != 0,
+        .mechanisms = SASL_PLAIN | SASL_LOGIN,
+        .helo_proxy = (how & 4) != 0,
+        .max_size = (how & 8) != 0 ? 100 : 0,
+        .max_failures = 3,
+        .newline = (how & 16) != 0 ? DATA_REJECT : DATA_NORMALIZE,
+        .trace = (how & 32) != 0 ? TRACE_FULL : TRACE_NONE,
+    };
+    f->peer = (struct smtp_peer){.address = "192.0.2.1", .session = "fuzz"};
+    f->grain = FUZZ_WIRE_MAX;
+}
+
+static void each_buf(struct fuzz *f, bool begin)
+{
+    struct buf *all[] = {&f->from_client, &f->to_client, &f->from_mta,
+                         &f->to_mta,      &f->wire,      &f->mta_wire};
+    const size_t max[] = {LIMIT_CLIENT_IN, LIMIT_CLIENT_OUT, LIMIT_MTA_IN,
+                          LIMIT_MTA_OUT,   FUZZ_WIRE_MAX,    FUZZ_WIRE_MAX};
+
+    for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
+        if (begin)
+            buf_init(all[i], max[i]);
+        else
+            buf_clear(all[i]);
+    }
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *in, size_t len)
+{
+    static struct fuzz f;
+
+    if (len < 2)
+        return 0;
+    memset(&f, 0, sizeof(f));
+    set_rules(&f, in[0]);
+    each_buf(&f, true);
+    f.smtp = smtp_new(&f.rules, &f.peer, &f.known);
+    expect(f.smtp != NULL);
+    pump(&f);
+    for (size_t i = 1; i < len && !f.over;) {
+        const uint8_t *end = memchr(in + i, '\n', len - i);
+        size_t line = end != NULL ? (size_t)(end - in) - i : len - i;
+
+        if (line > 0) {
+            act(&f, in[i], in + i + 1, line - 1);
+            pump(&f);
+        }
+        i += line + 1;
+    }
+    smtp_free(f.smtp);
+    each_buf(&f, false);
+    return 0;
+}
