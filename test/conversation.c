@@ -331,7 +331,7 @@ static void write_todo(struct run *r, enum smtp_todo todo)
         buf_text(&r->todos, "connect\n");
         break;
     case SMTP_CUT:
-        buf_text(&r->todos, "cut\n");
+        buf_text(&r->todos, buf_len(&r->to_mta) == 0 ? "cut\n" : "cut, with octets left to send\n");
         break;
     case SMTP_NOTE:
         write_note(r);

@@ -80,8 +80,6 @@ static bool all_of(const char *text, size_t len, const char *allowed)
     return len > 0 && strspn(text, allowed) >= len;
 }
 
-#define ALNUM "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
-
 static bool printable(const char *text, size_t len, bool utf8)
 {
     for (size_t i = 0; i < len; i++) {
@@ -165,7 +163,8 @@ static void model_command(struct mta_model *m, const char *line)
     expect(!m->quit);
     model_rcpt_answer(m);
     if (starts(line, "EHLO ") || starts(line, "HELO ")) {
-        expect(all_of(line + 5, strlen(line + 5), ALNUM ".-:[]"));
+        expect(printable(line + 5, strlen(line + 5), false) &&
+               strpbrk(line + 5, "<>()\"\\") == NULL);
         expect(m->commands == (line[0] == 'E' ? 1U : 2U));
     } else if (starts(line, "MAIL FROM:")) {
         expect(path_line_ok(line + 10));

@@ -242,6 +242,55 @@ static void the_client_is_not_read_while_its_password_is_checked(void **state)
     end(&t);
 }
 
+/* Whatever the backend says, there is no nameless login. */
+static void an_acceptance_without_a_name_is_none(void **state)
+{
+    static const char *const names[] = {NULL, ""};
+
+    (void)state;
+    for (size_t i = 0; i < 2; i++) {
+        struct talk t;
+
+        greet(&t);
+        client(&t, "AUTH PLAIN AGFsaWNlAHNlY3JldA==\r\n", SMTP_VERIFY);
+        smtp_verdict(t.smtp, SMTP_ACCEPTED, names[i]);
+        advance(&t, SMTP_WAIT);
+        said(&t.to_client, SAY_AUTH_UNAVAILABLE "\r\n");
+        assert_false(smtp_may_forward(t.smtp));
+        end(&t);
+    }
+}
+
+/* Octets that are there all the same wait for TLS, or for the verdict. */
+static void nothing_is_taken_while_tls_or_a_verdict_is_pending(void **state)
+{
+    struct talk t;
+
+    (void)state;
+    begin(&t);
+    client(&t, "NOOP\r\n", SMTP_WAIT);
+    assert_int_equal(buf_len(&t.from_client), 6);
+    assert_int_equal(buf_len(&t.to_client), 0);
+    end(&t);
+    greet(&t);
+    client(&t, "AUTH PLAIN AGFsaWNlAHNlY3JldA==\r\nNOOP\r\n", SMTP_VERIFY);
+    advance(&t, SMTP_WAIT);
+    assert_int_equal(buf_len(&t.from_client), 6);
+    end(&t);
+}
+
+static void a_login_does_not_stand_for_a_greeting(void **state)
+{
+    struct talk t;
+
+    (void)state;
+    login(&t);
+    t.smtp->hello = HELLO_NONE;
+    client(&t, "MAIL FROM:<>\r\n", SMTP_WAIT);
+    said(&t.to_client, SAY_NEED_HELLO "\r\n");
+    end(&t);
+}
+
 static void who_it_is_is_known_after_the_login(void **state)
 {
     struct talk t;
@@ -481,6 +530,9 @@ int main(void)
         cmocka_unit_test(the_credential_is_there_while_it_is_checked_and_not_longer),
         cmocka_unit_test(an_auth_line_is_wiped_from_the_queue),
         cmocka_unit_test(the_client_is_not_read_while_its_password_is_checked),
+        cmocka_unit_test(an_acceptance_without_a_name_is_none),
+        cmocka_unit_test(nothing_is_taken_while_tls_or_a_verdict_is_pending),
+        cmocka_unit_test(a_login_does_not_stand_for_a_greeting),
         cmocka_unit_test(who_it_is_is_known_after_the_login),
         cmocka_unit_test(what_the_mta_offers_is_told_once),
         cmocka_unit_test(a_thousand_recipients_and_no_more),
