@@ -62,7 +62,7 @@ def pki(workshop):
     )
     made.certificates = [made.ecdsa, made.rsa, made.other]
     made.users.write_text(
-        f"{client.USER}:{cheap_hash(client.PASSWORD)}:alice@client.test\n"
+        f"{client.USER}:{cheap_hash(client.PASSWORD)}\n"
         f"bob:{cheap_hash('bobs password')}\n"
         f"locked:!{cheap_hash('locked')}\n"
         "star:*\n"

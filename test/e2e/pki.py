@@ -17,7 +17,7 @@ def _new_key(path, kind):
         openssl("genpkey", "-quiet", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048", "-out", path)
     else:
         openssl("genpkey", "-quiet", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", path)
-    path.chmod(0o644)  # in a folder that only its owner enters; the server may run as another user
+    path.chmod(0o600)
 
 
 class Certificate:
@@ -40,7 +40,7 @@ class Authority:
                 "-subj", "/CN=Tests of Vestibule")
         self.certificate.chmod(0o644)
 
-    def issue(self, name, kind="ecdsa", names=NAMES, days=1):
+    def issue(self, name, kind="ecdsa", names=NAMES, days=90):
         issued = Certificate(self.folder, name)
         extensions = self.folder / f"{name}.ext"
         extensions.write_text(f"subjectAltName = {names}\nbasicConstraints = CA:FALSE\n")
