@@ -7,13 +7,12 @@
  *
  * Invariants, which the session fuzzer checks:
  *   - exactly one reply per command, in order, whatever the segments (RFC 5321 4.2, RFC 2920);
- *   - not one octet to the MTA, and no connection, before smtp_may_forward() says so; it fails
- * closed;
- *   - to the MTA only canonical commands, one unanswered at a time, and nothing behind the final
- * dot;
+ *   - not one octet to the MTA, and no connection, before smtp_may_forward() says so;
+ *   - to the MTA only canonical commands, one unanswered at a time, nothing behind the final dot;
  *   - a 250 for a message is the MTA's own;
  *   - the final dot is written only when the client's end of data was read and nothing was wrong.
- */
+ *
+ * An event in a state that does not wait for it changes nothing. */
 #ifndef VESTIBULE_PROXY_SMTP_H
 #define VESTIBULE_PROXY_SMTP_H
 
@@ -54,7 +53,8 @@ struct smtp_tls_info {
     char cipher[48];
 };
 
-/* The queues between the core and the caller's sockets. `now` is seconds since 1970. */
+/* The queues between the core and the caller's sockets, born with the maxima of limits.h. `now` is
+ * seconds since 1970. */
 struct smtp_io {
     struct buf *from_client; /* decrypted; the core takes whole commands and leaves the rest */
     struct buf *to_client;
@@ -68,9 +68,8 @@ enum smtp_todo {
     SMTP_STARTTLS, /* get to_client out in plaintext, start TLS, then smtp_tls_started() */
     SMTP_VERIFY,   /* have smtp_credential() checked, then smtp_verdict() */
     SMTP_CONNECT,  /* connect to the MTA, then smtp_mta_connected() or smtp_mta_lost() */
-    SMTP_CUT,  /* close the MTA's connection now, unsent octets dropped (to_mta is cleared already);
-                  call again */
-    SMTP_NOTE, /* something for the log: smtp_note(); call again */
+    SMTP_CUT,   /* close the MTA's connection (or the attempt) now; to_mta is empty; call again */
+    SMTP_NOTE,  /* something for the log: smtp_note(); call again */
     SMTP_CLOSE, /* get to_client and to_mta out, then close both; the session is over */
     SMTP_ABORT, /* close both at once, nothing more goes out; the session is over */
 };
@@ -130,7 +129,7 @@ struct smtp_note {
     unsigned recipients; /* accepted by the MTA */
     unsigned refused;    /* recipients it refused */
     uint64_t octets;     /* of message data as decoded */
-    const char *reply;   /* the reply that the client got for the message, cleaned */
+    const char *reply;   /* that the client got for it, cleaned; or why there is none */
     bool delivered;      /* the MTA said 2yz */
     bool client_gone;    /* the client did not wait for it */
 };
