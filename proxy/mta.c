@@ -9,7 +9,7 @@ static void mta_enter(struct mta *m, enum mta_state state)
     m->state = state;
 }
 
-void mta_gone(struct mta *m)
+void mta_forget(struct mta *m)
 {
     m->transaction = false;
     m->used = false;
@@ -39,12 +39,12 @@ bool mta_idle(const struct mta *m, const struct buf *from)
     return m->state == MTA_READY && buf_len(from) == 0;
 }
 
-static bool positive(const struct reply *r)
+static bool mta_positive(const struct reply *r)
 {
     return r->code / 100 == 2;
 }
 
-static void learn(struct mta *m, const struct reply *r, bool esmtp)
+static void mta_learn(struct mta *m, const struct reply *r, bool esmtp)
 {
     capabilities_learn(&m->capabilities, r, esmtp);
     m->learnt = true;
@@ -52,7 +52,8 @@ static void learn(struct mta *m, const struct reply *r, bool esmtp)
 }
 
 /* One reply of the greeting: banner, EHLO, HELO. */
-static enum mta_event greet(struct mta *m, const struct reply *r, struct buf *to, const char *name)
+static enum mta_event mta_greet(struct mta *m, const struct reply *r, struct buf *to,
+                                const char *name)
 {
     switch (m->state) {
     case MTA_BANNER:
@@ -61,8 +62,8 @@ static enum mta_event greet(struct mta *m, const struct reply *r, struct buf *to
         mta_enter(m, MTA_EHLO);
         return buf_printf(to, "EHLO %s\r\n", name) ? MTA_MOVED : MTA_UNUSABLE;
     case MTA_EHLO:
-        if (positive(r)) {
-            learn(m, r, true);
+        if (mta_positive(r)) {
+            mta_learn(m, r, true);
             return MTA_MOVED;
         }
         if (r->code / 100 != 5)
@@ -70,14 +71,14 @@ static enum mta_event greet(struct mta *m, const struct reply *r, struct buf *to
         mta_enter(m, MTA_HELO);
         return buf_printf(to, "HELO %s\r\n", name) ? MTA_MOVED : MTA_UNUSABLE;
     default:
-        if (!positive(r))
+        if (!mta_positive(r))
             return MTA_UNUSABLE;
-        learn(m, r, false);
+        mta_learn(m, r, false);
         return MTA_MOVED;
     }
 }
 
-static bool fits(const struct mta *m, unsigned code)
+static bool mta_fits(const struct mta *m, unsigned code)
 {
     if (code / 100 == 4 || code / 100 == 5)
         return true;
@@ -88,7 +89,7 @@ static bool fits(const struct mta *m, unsigned code)
 
 /* While no reply is owed only a hang-up makes sense, and while data goes out a refusal; what cannot
  * become one need not be waited for. */
-static bool may_become(const struct mta *m, const struct buf *from)
+static bool mta_may_become(const struct mta *m, const struct buf *from)
 {
     size_t len = buf_len(from) < 3 ? buf_len(from) : 3;
     const uint8_t *said = buf_data(from);
@@ -98,9 +99,10 @@ static bool may_become(const struct mta *m, const struct buf *from)
     return memcmp(said, "421", len) == 0;
 }
 
-static enum mta_event hear_unasked(const struct mta *m, struct reply *reply, const struct buf *from)
+static enum mta_event mta_hear_unasked(const struct mta *m, struct reply *reply,
+                                       const struct buf *from)
 {
-    if (!may_become(m, from))
+    if (!mta_may_become(m, from))
         return MTA_DESYNC;
     switch (reply_parse(reply, buf_data(from), buf_len(from))) {
     case REPLY_MORE:
@@ -114,24 +116,24 @@ static enum mta_event hear_unasked(const struct mta *m, struct reply *reply, con
 }
 
 /* An answer to what the MTA has not even read yet is none. */
-static enum mta_event hear_too_early(const struct mta *m, const struct reply *reply)
+static enum mta_event mta_hear_too_early(const struct mta *m, const struct reply *reply)
 {
     if (m->state == MTA_END && (reply->code / 100 == 4 || reply->code / 100 == 5))
         return MTA_REFUSAL;
     return MTA_DESYNC;
 }
 
-static enum mta_event hear_rset(struct mta *m, struct buf *from, const struct reply *reply)
+static enum mta_event mta_hear_rset(struct mta *m, struct buf *from, const struct reply *reply)
 {
-    if (!positive(reply))
+    if (!mta_positive(reply))
         return MTA_UNUSABLE;
     m->transaction = false;
     mta_heard(m, from, reply);
     return MTA_MOVED;
 }
 
-static enum mta_event hear_owed(struct mta *m, struct reply *reply, struct buf *from,
-                                struct buf *to, const char *name)
+static enum mta_event mta_hear_owed(struct mta *m, struct reply *reply, struct buf *from,
+                                    struct buf *to, const char *name)
 {
     enum mta_event event;
 
@@ -146,16 +148,16 @@ static enum mta_event hear_owed(struct mta *m, struct reply *reply, struct buf *
     if (reply->code == 421)
         return MTA_HANGUP;
     if (buf_len(to) > 0)
-        return hear_too_early(m, reply);
+        return mta_hear_too_early(m, reply);
     if (m->state == MTA_BANNER || m->state == MTA_EHLO || m->state == MTA_HELO) {
-        event = greet(m, reply, to, name);
+        event = mta_greet(m, reply, to, name);
         buf_consume(from, reply->len);
         m->replies++;
         return event;
     }
     if (m->state == MTA_BUSY && m->verb == MTA_VERB_RSET)
-        return hear_rset(m, from, reply);
-    return fits(m, reply->code) ? MTA_REPLY : MTA_NONSENSE;
+        return mta_hear_rset(m, from, reply);
+    return mta_fits(m, reply->code) ? MTA_REPLY : MTA_NONSENSE;
 }
 
 enum mta_event mta_hear(struct mta *m, struct reply *reply, struct buf *from, struct buf *to,
@@ -172,7 +174,7 @@ enum mta_event mta_hear(struct mta *m, struct reply *reply, struct buf *from, st
         return MTA_SILENT;
     case MTA_READY:
     case MTA_DATA:
-        return hear_unasked(m, reply, from);
+        return mta_hear_unasked(m, reply, from);
     case MTA_BANNER:
     case MTA_EHLO:
     case MTA_HELO:
@@ -180,17 +182,17 @@ enum mta_event mta_hear(struct mta *m, struct reply *reply, struct buf *from, st
     case MTA_END:
         break;
     }
-    return hear_owed(m, reply, from, to, name);
+    return mta_hear_owed(m, reply, from, to, name);
 }
 
 void mta_heard(struct mta *m, struct buf *from, const struct reply *reply)
 {
     if (m->state == MTA_BUSY && m->verb == MTA_VERB_MAIL) {
-        m->transaction = positive(reply);
+        m->transaction = mta_positive(reply);
         m->used = true;
     }
     /* After a refusal at the dot some MTAs keep the envelope: RSET will tell them. */
-    if (m->state == MTA_END && positive(reply))
+    if (m->state == MTA_END && mta_positive(reply))
         m->transaction = false;
     m->replies++;
     mta_enter(m, m->state == MTA_BUSY && m->verb == MTA_VERB_DATA && reply->code == 354
@@ -199,7 +201,7 @@ void mta_heard(struct mta *m, struct buf *from, const struct reply *reply)
     buf_consume(from, reply->len);
 }
 
-static bool busy(struct mta *m, enum mta_verb verb, bool written)
+static bool mta_busy(struct mta *m, enum mta_verb verb, bool written)
 {
     m->verb = verb;
     mta_enter(m, MTA_BUSY);
@@ -210,24 +212,24 @@ bool mta_mail(struct mta *m, struct buf *to, const struct command_mail *mail, un
 {
     unsigned offered = m->capabilities.extensions & ~hidden;
 
-    return busy(m, MTA_VERB_MAIL, command_write_mail(to, mail, offered));
+    return mta_busy(m, MTA_VERB_MAIL, command_write_mail(to, mail, offered));
 }
 
 bool mta_rcpt(struct mta *m, struct buf *to, const struct command_rcpt *rcpt, unsigned hidden)
 {
     unsigned offered = m->capabilities.extensions & ~hidden;
 
-    return busy(m, MTA_VERB_RCPT, command_write_rcpt(to, rcpt, offered));
+    return mta_busy(m, MTA_VERB_RCPT, command_write_rcpt(to, rcpt, offered));
 }
 
 bool mta_data(struct mta *m, struct buf *to)
 {
-    return busy(m, MTA_VERB_DATA, buf_text(to, "DATA\r\n"));
+    return mta_busy(m, MTA_VERB_DATA, buf_text(to, "DATA\r\n"));
 }
 
 bool mta_reset(struct mta *m, struct buf *to)
 {
-    return busy(m, MTA_VERB_RSET, buf_text(to, "RSET\r\n"));
+    return mta_busy(m, MTA_VERB_RSET, buf_text(to, "RSET\r\n"));
 }
 
 bool mta_quit(struct mta *m, struct buf *to)

@@ -57,7 +57,7 @@ enum mta_event {
 void mta_connected(struct mta *m);
 
 /* No connection any more, or: one is wanted, the caller was told so. */
-void mta_gone(struct mta *m);
+void mta_forget(struct mta *m);
 void mta_want(struct mta *m);
 void mta_asked(struct mta *m);
 

@@ -83,7 +83,7 @@ void smtp_inject(struct smtp *s)
 }
 
 /* The MTA gets a QUIT where that is all there is to say; nobody waits for its answer. */
-static void leave_mta(struct smtp *s, struct smtp_io *io)
+static void smtp_leave_mta(struct smtp *s, struct smtp_io *io)
 {
     struct buf *to;
 
@@ -98,7 +98,7 @@ static void leave_mta(struct smtp *s, struct smtp_io *io)
         smtp_out_of_memory(s);
 }
 
-static bool close_down(struct smtp *s, struct smtp_io *io)
+static bool smtp_close_down(struct smtp *s, struct smtp_io *io)
 {
     switch (s->closing) {
     case CLOSING_SAY:
@@ -111,7 +111,7 @@ static bool close_down(struct smtp *s, struct smtp_io *io)
         /* A client that takes no replies would keep us waiting for it. */
         smtp_closing_enter(
             s, s->end == SMTP_END_SLOW && s->client_gone ? CLOSING_ABORT : CLOSING_CLOSE);
-        leave_mta(s, io);
+        smtp_leave_mta(s, io);
         return true;
     case CLOSING_NOT:
     case CLOSING_CLOSE:
@@ -123,28 +123,28 @@ static bool close_down(struct smtp *s, struct smtp_io *io)
 
 /* --- the loop -------------------------------------------------------------------------------- */
 
-static bool quiet(const struct smtp *s)
+static bool smtp_quiet(const struct smtp *s)
 {
     return (s->link == LINK_PLAIN || s->link == LINK_TLS) && s->auth != AUTH_ASK &&
            s->auth != AUTH_VERDICT;
 }
 
-static bool between_transactions(const struct smtp *s)
+static bool smtp_between_transactions(const struct smtp *s)
 {
     return s->stage == STAGE_NONE || (s->stage == STAGE_OPEN && s->message->lost);
 }
 
-static bool take_command(struct smtp *s, struct smtp_io *io)
+static bool smtp_take_command(struct smtp *s, struct smtp_io *io)
 {
     bool stage_ok = s->stage == STAGE_NONE || s->stage == STAGE_MAIL || s->stage == STAGE_OPEN ||
                     s->stage == STAGE_RCPT || s->stage == STAGE_END;
 
-    return quiet(s) && stage_ok && smtp_can_say(s, io) && smtp_take_line(s, io);
+    return smtp_quiet(s) && stage_ok && smtp_can_say(s, io) && smtp_take_line(s, io);
 }
 
-static bool say_banner(struct smtp *s, struct smtp_io *io)
+static bool smtp_say_banner(struct smtp *s, struct smtp_io *io)
 {
-    if (!s->banner_due || !quiet(s) || !smtp_can_say(s, io))
+    if (!s->banner_due || !smtp_quiet(s) || !smtp_can_say(s, io))
         return false;
     s->banner_due = false;
     smtp_say(s, io, "220 %s ESMTP", s->rules->hostname);
@@ -152,7 +152,7 @@ static bool say_banner(struct smtp *s, struct smtp_io *io)
 }
 
 /* What a connection that is gone left behind. */
-static void clear_mta_queues(const struct smtp *s, struct smtp_io *io)
+static void smtp_clear_mta_queues(const struct smtp *s, struct smtp_io *io)
 {
     if (s->mta.state >= MTA_BANNER)
         return;
@@ -161,23 +161,23 @@ static void clear_mta_queues(const struct smtp *s, struct smtp_io *io)
 }
 
 /* The next small step; false: there is none. */
-static bool step(struct smtp *s, struct smtp_io *io)
+static bool smtp_step(struct smtp *s, struct smtp_io *io)
 {
-    clear_mta_queues(s, io);
+    smtp_clear_mta_queues(s, io);
     if (smtp_flush(s, io) || smtp_transact(s, io))
         return true;
     if (s->closing != CLOSING_NOT)
-        return close_down(s, io);
-    if (s->draining && quiet(s) && fifo_empty(&s->fifo) && between_transactions(s)) {
+        return smtp_close_down(s, io);
+    if (s->draining && smtp_quiet(s) && fifo_empty(&s->fifo) && smtp_between_transactions(s)) {
         smtp_finish(s, SMTP_END_DRAIN);
         return true;
     }
-    if (say_banner(s, io))
+    if (smtp_say_banner(s, io))
         return true;
-    return !s->banner_due && take_command(s, io);
+    return !s->banner_due && smtp_take_command(s, io);
 }
 
-static enum smtp_todo ask(struct smtp *s, struct smtp_io *io)
+static enum smtp_todo smtp_ask(struct smtp *s, struct smtp_io *io)
 {
     if (s->link == LINK_STARTTLS && s->closing == CLOSING_NOT && fifo_empty(&s->fifo)) {
         smtp_link_enter(s, LINK_HANDSHAKE);
@@ -194,7 +194,7 @@ static enum smtp_todo ask(struct smtp *s, struct smtp_io *io)
     return SMTP_WAIT;
 }
 
-static enum smtp_todo todo(struct smtp *s, struct smtp_io *io)
+static enum smtp_todo smtp_todo(struct smtp *s, struct smtp_io *io)
 {
     enum smtp_todo asked = SMTP_WAIT;
 
@@ -207,7 +207,7 @@ static enum smtp_todo todo(struct smtp *s, struct smtp_io *io)
     if (smtp_give_note(s))
         return SMTP_NOTE;
     if (s->closing < CLOSING_CLOSE)
-        asked = ask(s, io);
+        asked = smtp_ask(s, io);
     if (s->closing == CLOSING_CLOSE)
         return SMTP_CLOSE;
     return s->closing == CLOSING_ABORT ? SMTP_ABORT : asked;
@@ -218,7 +218,7 @@ enum smtp_todo smtp_advance(struct smtp *s, struct smtp_io *io)
     enum smtp_todo next;
 
     smtp_drop_note(s);
-    while ((next = todo(s, io)) == SMTP_WAIT && step(s, io))
+    while ((next = smtp_todo(s, io)) == SMTP_WAIT && smtp_step(s, io))
         ;
     if (next == SMTP_WAIT)
         s->wait = smtp_waiting(s, io);
@@ -227,14 +227,14 @@ enum smtp_todo smtp_advance(struct smtp *s, struct smtp_io *io)
 
 /* --- events ---------------------------------------------------------------------------------- */
 
-static bool over(const struct smtp *s)
+static bool smtp_over(const struct smtp *s)
 {
     return s->closing >= CLOSING_CLOSE;
 }
 
 void smtp_tls_started(struct smtp *s, const struct smtp_tls_info *info)
 {
-    if (over(s) || s->link != LINK_HANDSHAKE)
+    if (smtp_over(s) || s->link != LINK_HANDSHAKE)
         return;
     s->tls = *info;
     smtp_link_enter(s, LINK_TLS);
@@ -242,20 +242,20 @@ void smtp_tls_started(struct smtp *s, const struct smtp_tls_info *info)
 
 void smtp_mta_connected(struct smtp *s)
 {
-    if (!over(s) && s->mta.state == MTA_CONNECTING)
+    if (!smtp_over(s) && s->mta.state == MTA_CONNECTING)
         mta_connected(&s->mta);
 }
 
 void smtp_mta_lost(struct smtp *s)
 {
-    if (over(s) || s->mta.state == MTA_NONE || s->mta.state == MTA_WANTED)
+    if (smtp_over(s) || s->mta.state == MTA_NONE || s->mta.state == MTA_WANTED)
         return;
     smtp_mta_failed(s, s->mta.state == MTA_CONNECTING ? MISHAP_AWAY : MISHAP_LOST);
-    mta_gone(&s->mta);
+    mta_forget(&s->mta);
 }
 
 /* Nobody hears us any more. After the final dot the MTA's word is still awaited, for the log. */
-static void lose_client(struct smtp *s, enum smtp_end end, const char *noted)
+static void smtp_lose_client(struct smtp *s, enum smtp_end end, const char *noted)
 {
     s->client_gone = true;
     smtp_finish(s, end);
@@ -268,8 +268,8 @@ static void lose_client(struct smtp *s, enum smtp_end end, const char *noted)
 
 void smtp_client_gone(struct smtp *s)
 {
-    if (!over(s) && !s->client_gone)
-        lose_client(s, SMTP_END_CLIENT_GONE, "the client went away before the end of data");
+    if (!smtp_over(s) && !s->client_gone)
+        smtp_lose_client(s, SMTP_END_CLIENT_GONE, "the client went away before the end of data");
 }
 
 static void mta_too_slow(struct smtp *s)
@@ -284,7 +284,7 @@ static void mta_too_slow(struct smtp *s)
 
 void smtp_timed_out(struct smtp *s)
 {
-    if (over(s))
+    if (smtp_over(s))
         return;
     switch (s->wait.what) {
     case SMTP_FOR_COMMAND:
@@ -308,7 +308,7 @@ void smtp_timed_out(struct smtp *s)
         break;
     case SMTP_FOR_WRITE:
         if (!s->client_gone)
-            lose_client(s, SMTP_END_SLOW, "the client takes no replies");
+            smtp_lose_client(s, SMTP_END_SLOW, "the client takes no replies");
         break;
     }
 }
@@ -335,7 +335,7 @@ static enum smtp_waiting_for mta_wait(const struct smtp *s, const struct smtp_io
     return s->stage == STAGE_END ? SMTP_FOR_END : SMTP_FOR_REPLY;
 }
 
-static enum smtp_waiting_for data_wait(const struct smtp *s, const struct smtp_io *io)
+static enum smtp_waiting_for smtp_data_wait(const struct smtp *s, const struct smtp_io *io)
 {
     if (s->stage == STAGE_DRAIN)
         return s->message->scan.finished ? SMTP_FOR_WRITE : SMTP_FOR_DATA;
@@ -344,7 +344,7 @@ static enum smtp_waiting_for data_wait(const struct smtp *s, const struct smtp_i
     return SMTP_FOR_DATA;
 }
 
-static enum smtp_waiting_for command_wait(const struct smtp *s, const struct smtp_io *io)
+static enum smtp_waiting_for smtp_command_wait(const struct smtp *s, const struct smtp_io *io)
 {
     if (!smtp_can_say(s, io))
         return SMTP_FOR_WRITE;
@@ -355,7 +355,8 @@ static enum smtp_waiting_for command_wait(const struct smtp *s, const struct smt
     return SMTP_FOR_COMMAND;
 }
 
-static uint32_t unit(const struct smtp *s, const struct smtp_io *io, enum smtp_waiting_for what)
+static uint32_t smtp_unit(const struct smtp *s, const struct smtp_io *io,
+                          enum smtp_waiting_for what)
 {
     uint64_t octets = 0;
 
@@ -377,15 +378,15 @@ struct smtp_waiting smtp_waiting(const struct smtp *s, const struct smtp_io *io)
     else if (mta_owes(s))
         what = mta_wait(s, io);
     else if (s->stage == STAGE_BODY || s->stage == STAGE_DRAIN || s->stage == STAGE_DOT)
-        what = data_wait(s, io);
+        what = smtp_data_wait(s, io);
     else
-        what = command_wait(s, io);
-    return (struct smtp_waiting){.what = what, .unit = unit(s, io, what)};
+        what = smtp_command_wait(s, io);
+    return (struct smtp_waiting){.what = what, .unit = smtp_unit(s, io, what)};
 }
 
 bool smtp_reads_client(const struct smtp *s, const struct smtp_io *io)
 {
-    return s->closing == CLOSING_NOT && quiet(s) && buf_room(io->from_client) > 0;
+    return s->closing == CLOSING_NOT && smtp_quiet(s) && buf_room(io->from_client) > 0;
 }
 
 const struct smtp_note *smtp_note(const struct smtp *s)

@@ -9,7 +9,7 @@ static void smtp_auth_enter(struct smtp *s, enum smtp_auth auth)
 }
 
 /* The one place where what an exchange has gathered goes away, whatever ended it. */
-static void forget_exchange(struct smtp *s)
+static void smtp_forget_exchange(struct smtp *s)
 {
     if (s->sasl == NULL)
         return;
@@ -20,7 +20,7 @@ static void forget_exchange(struct smtp *s)
 
 void smtp_auth_stop(struct smtp *s)
 {
-    forget_exchange(s);
+    smtp_forget_exchange(s);
     if (s->auth != AUTH_DONE)
         smtp_auth_enter(s, AUTH_NONE);
 }
@@ -31,7 +31,7 @@ void smtp_auth_asked(struct smtp *s)
 }
 
 /* RFC 4954 9: not before the third. */
-static const char *login_failed(struct smtp *s)
+static const char *smtp_login_failed(struct smtp *s)
 {
     s->failures++;
     if (s->rules->max_failures == 0 || s->failures < s->rules->max_failures)
@@ -40,7 +40,7 @@ static const char *login_failed(struct smtp *s)
     return NULL;
 }
 
-static const char *step(struct smtp *s, struct smtp_io *io, enum sasl_status status)
+static const char *smtp_auth_step(struct smtp *s, struct smtp_io *io, enum sasl_status status)
 {
     switch (status) {
     case SASL_CHALLENGE:
@@ -61,10 +61,11 @@ static const char *step(struct smtp *s, struct smtp_io *io, enum sasl_status sta
         break;
     }
     smtp_auth_stop(s);
-    return login_failed(s);
+    return smtp_login_failed(s);
 }
 
-static const char *begin(struct smtp *s, struct smtp_io *io, const struct command_auth *auth)
+static const char *smtp_auth_begin(struct smtp *s, struct smtp_io *io,
+                                   const struct command_auth *auth)
 {
     enum sasl_mechanism mechanism = sasl_by_name(auth->mechanism, auth->mechanism_len);
 
@@ -75,11 +76,11 @@ static const char *begin(struct smtp *s, struct smtp_io *io, const struct comman
         smtp_out_of_memory(s);
         return NULL;
     }
-    return step(s, io, sasl_start(s->sasl, mechanism, auth->initial, auth->initial_len));
+    return smtp_auth_step(s, io, sasl_start(s->sasl, mechanism, auth->initial, auth->initial_len));
 }
 
 /* In clear nothing is looked at, so that nobody in between can try passwords through us. */
-static const char *refuse_clear(struct smtp *s, const struct smtp_line *line)
+static const char *smtp_refuse_clear(struct smtp *s, const struct smtp_line *line)
 {
     if (memchr(line->args, ' ', line->len) != NULL)
         s->notes |= 1U << SMTP_NOTE_CLEAR_AUTH;
@@ -91,7 +92,7 @@ const char *smtp_do_auth(struct smtp *s, struct smtp_io *io, const struct smtp_l
     struct command_auth auth;
 
     if (s->link != LINK_TLS)
-        return refuse_clear(s, line);
+        return smtp_refuse_clear(s, line);
     if (s->rules->mechanisms == 0)
         return SAY_AUTH_OFF;
     if (s->auth == AUTH_DONE)
@@ -100,15 +101,15 @@ const char *smtp_do_auth(struct smtp *s, struct smtp_io *io, const struct smtp_l
         return SAY_NEED_EHLO;
     if (command_parse_auth(&auth, line->args, line->len) != COMMAND_OK)
         return SAY_ARGUMENT;
-    return begin(s, io, &auth);
+    return smtp_auth_begin(s, io, &auth);
 }
 
 const char *smtp_auth_response(struct smtp *s, struct smtp_io *io, const char *text, size_t len)
 {
-    return step(s, io, sasl_step(s->sasl, text, len));
+    return smtp_auth_step(s, io, sasl_step(s->sasl, text, len));
 }
 
-static const char *accept_login(struct smtp *s, const char *login)
+static const char *smtp_accept_login(struct smtp *s, const char *login)
 {
     s->login = strdup(login);
     if (s->login == NULL) {
@@ -120,11 +121,11 @@ static const char *accept_login(struct smtp *s, const char *login)
     return SAY_AUTH_OK;
 }
 
-static const char *refuse_login(struct smtp *s, enum smtp_verdict verdict)
+static const char *smtp_refuse_login(struct smtp *s, enum smtp_verdict verdict)
 {
     switch (verdict) {
     case SMTP_REJECTED:
-        return login_failed(s);
+        return smtp_login_failed(s);
     case SMTP_LIMITED:
         smtp_finish(s, SMTP_END_LIMITED);
         return NULL;
@@ -142,9 +143,9 @@ void smtp_verdict(struct smtp *s, enum smtp_verdict verdict, const char *login)
     if (s->auth != AUTH_VERDICT)
         return;
     if (verdict == SMTP_ACCEPTED && login != NULL && login[0] != '\0')
-        reply = accept_login(s, login);
+        reply = smtp_accept_login(s, login);
     else
-        reply = refuse_login(s, verdict);
+        reply = smtp_refuse_login(s, verdict);
     smtp_auth_stop(s);
     if (reply != NULL)
         fifo_answer(&s->fifo, reply);

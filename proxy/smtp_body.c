@@ -33,7 +33,7 @@ void smtp_body_begin(struct smtp *s, struct smtp_io *io)
     smtp_stage_enter(s, STAGE_BODY);
 }
 
-static const char *fault_text(enum data_fault fault)
+static const char *smtp_body_fault(enum data_fault fault)
 {
     switch (fault) {
     case DATA_BARE_CR:
@@ -50,14 +50,14 @@ static const char *fault_text(enum data_fault fault)
 }
 
 /* Octets were scanned: a fault costs the MTA's connection, the end is answered in its turn. */
-static void scanned(struct smtp *s, struct smtp_io *io, size_t used)
+static void smtp_body_scanned(struct smtp *s, struct smtp_io *io, size_t used)
 {
     struct smtp_message *m = s->message;
 
     m->in += used;
     buf_consume(io->from_client, used);
     if (s->stage == STAGE_BODY && m->scan.fault != DATA_FINE) {
-        m->fate = fault_text(m->scan.fault);
+        m->fate = smtp_body_fault(m->scan.fault);
         smtp_stage_enter(s, STAGE_DRAIN);
         smtp_cut(s);
     }
@@ -90,12 +90,12 @@ bool smtp_body_pass(struct smtp *s, struct smtp_io *io)
     used = data_scan(&s->message->scan, buf_data(io->from_client), have, space, want, &out);
     buf_commit(to, out);
     s->message->out += out;
-    scanned(s, io, used);
+    smtp_body_scanned(s, io, used);
     return true;
 }
 
 /* The client's end of a message that will not be delivered. */
-static bool tell_fate(struct smtp *s, struct smtp_io *io)
+static bool smtp_body_fate(struct smtp *s, struct smtp_io *io)
 {
     struct smtp_message *m = s->message;
 
@@ -118,10 +118,10 @@ bool smtp_body_drain(struct smtp *s, struct smtp_io *io)
     size_t have = buf_len(io->from_client);
 
     if (s->message->scan.finished)
-        return tell_fate(s, io);
+        return smtp_body_fate(s, io);
     if (have == 0)
         return false;
-    scanned(
+    smtp_body_scanned(
         s, io,
         data_scan(&s->message->scan, buf_data(io->from_client), have, sink, sizeof(sink), &out));
     return true;

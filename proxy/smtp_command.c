@@ -49,31 +49,32 @@ static bool smtp_greeted(struct smtp *s, const struct smtp_line *line, enum smtp
 }
 
 /* Clients call themselves by all sorts of names; what is passed on is checked where it is used. */
-static bool hello_name_ok(const struct smtp_line *line)
+static bool smtp_hello_name_ok(const struct smtp_line *line)
 {
     return line->len > 0 && line->len <= COMMAND_DOMAIN_MAX &&
            memchr(line->args, ' ', line->len) == NULL;
 }
 
-static const char *do_ehlo(struct smtp *s, struct smtp_io *io, const struct smtp_line *line)
+static const char *smtp_do_ehlo(struct smtp *s, struct smtp_io *io, const struct smtp_line *line)
 {
-    if (!hello_name_ok(line))
+    if (!smtp_hello_name_ok(line))
         return SAY_HELLO_NAME;
     if (smtp_greeted(s, line, HELLO_EHLO))
         smtp_say_offer(s, io);
     return NULL;
 }
 
-static const char *do_helo(struct smtp *s, struct smtp_io *io, const struct smtp_line *line)
+static const char *smtp_do_helo(struct smtp *s, struct smtp_io *io, const struct smtp_line *line)
 {
-    if (!hello_name_ok(line))
+    if (!smtp_hello_name_ok(line))
         return SAY_HELLO_NAME;
     if (smtp_greeted(s, line, HELLO_HELO))
         smtp_say(s, io, "250 %s", s->rules->hostname);
     return NULL;
 }
 
-static const char *do_starttls(struct smtp *s, struct smtp_io *io, const struct smtp_line *line)
+static const char *smtp_do_starttls(struct smtp *s, struct smtp_io *io,
+                                    const struct smtp_line *line)
 {
     (void)io, (void)line;
     if (s->link == LINK_TLS)
@@ -83,7 +84,7 @@ static const char *do_starttls(struct smtp *s, struct smtp_io *io, const struct 
     return SAY_STARTTLS;
 }
 
-static const char *do_quit(struct smtp *s, struct smtp_io *io, const struct smtp_line *line)
+static const char *smtp_do_quit(struct smtp *s, struct smtp_io *io, const struct smtp_line *line)
 {
     (void)io, (void)line;
     smtp_finish(s, SMTP_END_QUIT);
@@ -91,7 +92,7 @@ static const char *do_quit(struct smtp *s, struct smtp_io *io, const struct smtp
 }
 
 /* Never offered; what follows is a chunk of a message, not commands. */
-static const char *do_bdat(struct smtp *s, struct smtp_io *io, const struct smtp_line *line)
+static const char *smtp_do_bdat(struct smtp *s, struct smtp_io *io, const struct smtp_line *line)
 {
     (void)io, (void)line;
     smtp_finish(s, SMTP_END_BDAT);
@@ -99,15 +100,15 @@ static const char *do_bdat(struct smtp *s, struct smtp_io *io, const struct smtp
 }
 
 static const struct smtp_command commands[] = {
-    {"EHLO", do_ehlo, NULL, BEFORE_TLS | BEFORE_AUTH | JUNK},
-    {"HELO", do_helo, NULL, BEFORE_TLS | BEFORE_AUTH | JUNK},
-    {"STARTTLS", do_starttls, NULL, BEFORE_TLS | BEFORE_AUTH | LAST | BARE},
+    {"EHLO", smtp_do_ehlo, NULL, BEFORE_TLS | BEFORE_AUTH | JUNK},
+    {"HELO", smtp_do_helo, NULL, BEFORE_TLS | BEFORE_AUTH | JUNK},
+    {"STARTTLS", smtp_do_starttls, NULL, BEFORE_TLS | BEFORE_AUTH | LAST | BARE},
     {"AUTH", smtp_do_auth, NULL, BEFORE_TLS | BEFORE_AUTH},
     {"MAIL", smtp_do_mail, NULL, UTF8},
     {"RCPT", smtp_do_rcpt, NULL, UTF8},
     {"DATA", smtp_do_data, NULL, LAST | BARE},
     {"RSET", smtp_do_rset, NULL, BEFORE_AUTH | BARE | JUNK},
-    {"QUIT", do_quit, NULL, BEFORE_TLS | BEFORE_AUTH | BARE},
+    {"QUIT", smtp_do_quit, NULL, BEFORE_TLS | BEFORE_AUTH | BARE},
     {"NOOP", NULL, SAY_OK, BEFORE_TLS | BEFORE_AUTH | JUNK},
     {"VRFY", NULL, SAY_VRFY, BEFORE_AUTH | JUNK},
     {"HELP", NULL, SAY_HELP, BEFORE_AUTH | JUNK},
@@ -118,13 +119,13 @@ static const struct smtp_command commands[] = {
     {"XCLIENT", NULL, SAY_NOT_HERE, BEFORE_AUTH},
     {"XFORWARD", NULL, SAY_NOT_HERE, BEFORE_AUTH},
     {"BURL", NULL, SAY_NOT_HERE, BEFORE_AUTH},
-    {"BDAT", do_bdat, NULL, BEFORE_TLS | BEFORE_AUTH},
+    {"BDAT", smtp_do_bdat, NULL, BEFORE_TLS | BEFORE_AUTH},
 };
 
 /* Stands for every verb that is not in the table. */
 static const struct smtp_command unknown = {"", NULL, SAY_UNKNOWN, BEFORE_AUTH};
 
-static const struct smtp_command *find(const char *verb, size_t len)
+static const struct smtp_command *smtp_command_find(const char *verb, size_t len)
 {
     for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
         if (strlen(commands[i].verb) == len && strncasecmp(commands[i].verb, verb, len) == 0)
@@ -134,7 +135,7 @@ static const struct smtp_command *find(const char *verb, size_t len)
 }
 
 /* Not yet: TLS first, or AUTH first. */
-static const char *too_early(const struct smtp *s, const struct smtp_command *c)
+static const char *smtp_too_early(const struct smtp *s, const struct smtp_command *c)
 {
     if (s->link == LINK_PLAIN && s->rules->require_tls && (c->flags & BEFORE_TLS) == 0)
         return SAY_NEED_STARTTLS;
@@ -143,7 +144,7 @@ static const char *too_early(const struct smtp *s, const struct smtp_command *c)
     return NULL;
 }
 
-static bool eight_bit(const char *text, size_t len)
+static bool smtp_eight_bit(const char *text, size_t len)
 {
     for (size_t i = 0; i < len; i++) {
         if ((unsigned char)text[i] > 0x7f)
@@ -152,10 +153,10 @@ static bool eight_bit(const char *text, size_t len)
     return false;
 }
 
-static void obey(struct smtp *s, struct smtp_io *io, const struct smtp_command *c,
-                 const struct smtp_line *line)
+static void smtp_command_obey(struct smtp *s, struct smtp_io *io, const struct smtp_command *c,
+                              const struct smtp_line *line)
 {
-    const char *reply = too_early(s, c);
+    const char *reply = smtp_too_early(s, c);
 
     if ((c->flags & LAST) != 0 && line->behind) {
         smtp_inject(s);
@@ -191,18 +192,18 @@ struct line {
     size_t args_len;
 };
 
-static bool is_auth(const struct smtp *s, const char *text, size_t len)
+static bool smtp_is_auth(const struct smtp *s, const char *text, size_t len)
 {
     return s->auth == AUTH_EXCHANGE || (len >= 5 && strncasecmp(text, "AUTH ", 5) == 0);
 }
 
 /* The result does not depend on how the octets came in pieces: a CR at the end is left for the LF
  * that may follow it. */
-static void find_line(const struct smtp *s, struct line *out, const struct buf *from)
+static void smtp_find_line(const struct smtp *s, struct line *out, const struct buf *from)
 {
     const char *text = (const char *)buf_data(from);
     size_t have = buf_len(from);
-    size_t max = is_auth(s, text, have) ? COMMAND_AUTH_MAX - 2 : COMMAND_LINE_MAX;
+    size_t max = smtp_is_auth(s, text, have) ? COMMAND_AUTH_MAX - 2 : COMMAND_LINE_MAX;
     const char *lf = memchr(text, '\n', have);
 
     *out = (struct line){.kind = LINE_NONE, .text = text};
@@ -221,7 +222,7 @@ static void find_line(const struct smtp *s, struct line *out, const struct buf *
     out->kind = s->discarding != NULL || out->len > max ? LINE_TOO_LONG : LINE_WHOLE;
 }
 
-static void read_verb(const struct smtp *s, struct line *line)
+static void smtp_read_verb(const struct smtp *s, struct line *line)
 {
     size_t verb;
 
@@ -229,13 +230,13 @@ static void read_verb(const struct smtp *s, struct line *line)
         !command_line_clean(line->text, line->len))
         return;
     verb = command_verb(line->text, line->len, &line->args, &line->args_len);
-    line->command = find(line->text, verb);
-    if ((line->command->flags & UTF8) == 0 && eight_bit(line->text, line->len))
+    line->command = smtp_command_find(line->text, verb);
+    if ((line->command->flags & UTF8) == 0 && smtp_eight_bit(line->text, line->len))
         line->command = NULL;
 }
 
 /* While a reply is owed only what needs no state is read ahead of it, and not without end. */
-static bool its_turn(const struct smtp *s, const struct smtp_io *io, const struct line *line)
+static bool smtp_its_turn(const struct smtp *s, const struct smtp_io *io, const struct line *line)
 {
     bool stateful = line->command != NULL && line->command->handle != NULL;
 
@@ -248,19 +249,19 @@ static bool its_turn(const struct smtp *s, const struct smtp_io *io, const struc
     return fifo_empty(&s->fifo) && (s->mta.state != MTA_READY || buf_len(io->from_mta) == 0);
 }
 
-static void take_too_long(struct smtp *s, const struct line *line)
+static void smtp_take_too_long(struct smtp *s, const struct line *line)
 {
     const char *reply = s->discarding;
 
     if (reply == NULL)
-        reply = is_auth(s, line->text, line->len) ? SAY_AUTH_TOO_LONG : SAY_LINE_TOO_LONG;
+        reply = smtp_is_auth(s, line->text, line->len) ? SAY_AUTH_TOO_LONG : SAY_LINE_TOO_LONG;
     s->discarding = NULL;
     if (s->auth == AUTH_EXCHANGE)
         smtp_auth_stop(s);
     smtp_reply(s, reply);
 }
 
-static void take_whole(struct smtp *s, struct smtp_io *io, const struct line *line)
+static void smtp_take_whole(struct smtp *s, struct smtp_io *io, const struct line *line)
 {
     struct smtp_line arguments = {
         .args = line->args,
@@ -278,7 +279,7 @@ static void take_whole(struct smtp *s, struct smtp_io *io, const struct line *li
     } else if (line->command == &unknown && command_foreign(line->text, line->len)) {
         smtp_finish(s, SMTP_END_FOREIGN);
     } else {
-        obey(s, io, line->command, &arguments);
+        smtp_command_obey(s, io, line->command, &arguments);
     }
 }
 
@@ -286,9 +287,9 @@ bool smtp_take_line(struct smtp *s, struct smtp_io *io)
 {
     struct line line;
 
-    find_line(s, &line, io->from_client);
-    read_verb(s, &line);
-    if (line.kind == LINE_NONE || !its_turn(s, io, &line))
+    smtp_find_line(s, &line, io->from_client);
+    smtp_read_verb(s, &line);
+    if (line.kind == LINE_NONE || !smtp_its_turn(s, io, &line))
         return false;
     switch (line.kind) {
     case LINE_NONE:
@@ -296,16 +297,16 @@ bool smtp_take_line(struct smtp *s, struct smtp_io *io)
     case LINE_PIECE:
         if (s->discarding == NULL)
             s->discarding =
-                is_auth(s, line.text, line.total) ? SAY_AUTH_TOO_LONG : SAY_LINE_TOO_LONG;
+                smtp_is_auth(s, line.text, line.total) ? SAY_AUTH_TOO_LONG : SAY_LINE_TOO_LONG;
         break;
     case LINE_BARE_LF:
         smtp_finish(s, SMTP_END_BARE_LF);
         break;
     case LINE_TOO_LONG:
-        take_too_long(s, &line);
+        smtp_take_too_long(s, &line);
         break;
     case LINE_WHOLE:
-        take_whole(s, io, &line);
+        smtp_take_whole(s, io, &line);
         break;
     }
     if (line.kind != LINE_PIECE)

@@ -3,7 +3,8 @@
 
 #include "proxy/smtp_core.h"
 
-static const char *parse_trouble(enum command_status status, const char *path, const char *utf8)
+static const char *smtp_parse_trouble(enum command_status status, const char *path,
+                                      const char *utf8)
 {
     switch (status) {
     case COMMAND_OK:
@@ -22,11 +23,11 @@ static const char *parse_trouble(enum command_status status, const char *path, c
     return utf8;
 }
 
-static const char *check_mail(const struct smtp *s, struct command_mail *mail,
-                              const struct smtp_line *line)
+static const char *smtp_check_mail(const struct smtp *s, struct command_mail *mail,
+                                   const struct smtp_line *line)
 {
-    const char *trouble =
-        parse_trouble(command_parse_mail(mail, line->args, line->len), SAY_SENDER, SAY_SENDER_UTF8);
+    const char *trouble = smtp_parse_trouble(command_parse_mail(mail, line->args, line->len),
+                                             SAY_SENDER, SAY_SENDER_UTF8);
 
     if (trouble != NULL)
         return trouble;
@@ -47,7 +48,7 @@ const char *smtp_do_mail(struct smtp *s, struct smtp_io *io, const struct smtp_l
         smtp_transaction_reset(s);
     if (s->stage != STAGE_NONE)
         return SAY_NESTED;
-    trouble = check_mail(s, &mail, line);
+    trouble = smtp_check_mail(s, &mail, line);
     if (trouble != NULL)
         return trouble;
     s->message = calloc(1, sizeof(*s->message));
@@ -62,12 +63,12 @@ const char *smtp_do_mail(struct smtp *s, struct smtp_io *io, const struct smtp_l
     return NULL;
 }
 
-static const char *check_rcpt(const struct smtp *s, struct command_rcpt *rcpt,
-                              const struct smtp_line *line)
+static const char *smtp_check_rcpt(const struct smtp *s, struct command_rcpt *rcpt,
+                                   const struct smtp_line *line)
 {
     const struct smtp_message *m = s->message;
-    const char *trouble = parse_trouble(command_parse_rcpt(rcpt, line->args, line->len),
-                                        SAY_RECIPIENT, SAY_RECIPIENT_UTF8);
+    const char *trouble = smtp_parse_trouble(command_parse_rcpt(rcpt, line->args, line->len),
+                                             SAY_RECIPIENT, SAY_RECIPIENT_UTF8);
 
     if (trouble != NULL)
         return trouble;
@@ -90,7 +91,7 @@ const char *smtp_do_rcpt(struct smtp *s, struct smtp_io *io, const struct smtp_l
         return SAY_NEED_MAIL;
     if (s->message->lost)
         return SAY_MTA_LOST;
-    trouble = check_rcpt(s, &rcpt, line);
+    trouble = smtp_check_rcpt(s, &rcpt, line);
     if (trouble != NULL)
         return trouble;
     to = smtp_to_mta(s, io);

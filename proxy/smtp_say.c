@@ -41,20 +41,20 @@ bool smtp_can_say(const struct smtp *s, const struct smtp_io *io)
 
 /* Blunders in the protocol. Not: a wrong password (counted on its own), and verdicts on an address,
  * a size or a message. */
-static bool is_error(const char *text)
+static bool smtp_is_error(const char *text)
 {
     return strncmp(text, "50", 2) == 0 || strncmp(text, "530", 3) == 0 ||
            strncmp(text, "555", 3) == 0;
 }
 
-static unsigned error_limit(const struct smtp *s)
+static unsigned smtp_error_limit(const struct smtp *s)
 {
     return s->auth == AUTH_DONE ? LIMIT_ERRORS_AFTER : LIMIT_ERRORS_BEFORE;
 }
 
 void smtp_reply(struct smtp *s, const char *text)
 {
-    if (is_error(text) && ++s->errors > error_limit(s))
+    if (smtp_is_error(text) && ++s->errors > smtp_error_limit(s))
         smtp_finish(s, SMTP_END_ERRORS);
     else
         fifo_push(&s->fifo, text);
@@ -80,7 +80,7 @@ void smtp_say(struct smtp *s, struct smtp_io *io, const char *format, ...)
 }
 
 /* What was appended by others. */
-static void said(struct smtp *s, const struct smtp_io *io, size_t before, bool ok)
+static void smtp_count_said(struct smtp *s, const struct smtp_io *io, size_t before, bool ok)
 {
     s->said += buf_len(io->to_client) - before;
     if (!ok)
@@ -92,7 +92,7 @@ void smtp_say_relayed(struct smtp *s, struct smtp_io *io, const struct reply *r)
     size_t before = buf_len(io->to_client);
 
     if (!s->client_gone)
-        said(s, io, before, reply_relay(io->to_client, r));
+        smtp_count_said(s, io, before, reply_relay(io->to_client, r));
 }
 
 void smtp_say_raw(struct smtp *s, struct smtp_io *io, const struct buf *lines)
@@ -100,7 +100,7 @@ void smtp_say_raw(struct smtp *s, struct smtp_io *io, const struct buf *lines)
     size_t before = buf_len(io->to_client);
 
     if (!s->client_gone)
-        said(s, io, before, buf_append(io->to_client, buf_data(lines), buf_len(lines)));
+        smtp_count_said(s, io, before, buf_append(io->to_client, buf_data(lines), buf_len(lines)));
 }
 
 void smtp_say_offer(struct smtp *s, struct smtp_io *io)
@@ -119,7 +119,7 @@ void smtp_say_offer(struct smtp *s, struct smtp_io *io)
     if (s->client_gone)
         return;
     sasl_list(mechanisms, sizeof(mechanisms), s->rules->mechanisms);
-    said(s, io, before, capabilities_write(io->to_client, s->known, &offer));
+    smtp_count_said(s, io, before, capabilities_write(io->to_client, s->known, &offer));
 }
 
 void smtp_say_end(struct smtp *s, struct smtp_io *io)
@@ -139,7 +139,7 @@ bool smtp_flush(struct smtp *s, struct smtp_io *io)
     return true;
 }
 
-static void note_message(struct smtp *s, struct smtp_note *note)
+static void smtp_note_message(struct smtp *s, struct smtp_note *note)
 {
     const struct smtp_message *m = s->ended;
 
@@ -162,7 +162,7 @@ bool smtp_give_note(struct smtp *s)
             continue;
         s->notes &= ~(1U << kind);
         if (kind == SMTP_NOTE_MESSAGE)
-            note_message(s, &s->note);
+            smtp_note_message(s, &s->note);
         else
             s->note = (struct smtp_note){.kind = (enum smtp_note_kind)kind};
         return true;

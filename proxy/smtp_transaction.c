@@ -71,7 +71,7 @@ void smtp_cut(struct smtp *s)
 {
     if (s->mta.state != MTA_NONE && s->mta.state != MTA_WANTED)
         s->cut = true;
-    mta_gone(&s->mta);
+    mta_forget(&s->mta);
 }
 
 void smtp_transaction_abandon(struct smtp *s, const char *noted)
@@ -94,7 +94,7 @@ static const char *const mishaps[] = {
 
 /* An MTA may close a connection that has been idle; the MAIL that was on its way then had no effect
  * and is written once more, to a fresh one. */
-static bool try_again(struct smtp *s, enum smtp_mishap mishap)
+static bool smtp_try_again(struct smtp *s, enum smtp_mishap mishap)
 {
     struct smtp_message *m = s->message;
     bool tired = s->mta.used || (!m->written && s->mta.state >= MTA_READY);
@@ -114,7 +114,7 @@ void smtp_mta_failed(struct smtp *s, enum smtp_mishap mishap)
     case STAGE_NONE:
         break;
     case STAGE_MAIL:
-        if (!try_again(s, mishap))
+        if (!smtp_try_again(s, mishap))
             smtp_answer_and_conclude(s, mishap == MISHAP_LOST ? SAY_MTA_AWAY : text);
         break;
     case STAGE_RCPT:
@@ -139,7 +139,7 @@ void smtp_mta_failed(struct smtp *s, enum smtp_mishap mishap)
     }
 }
 
-static bool give_up(struct smtp *s, enum smtp_mishap mishap)
+static bool smtp_give_up(struct smtp *s, enum smtp_mishap mishap)
 {
     smtp_mta_failed(s, mishap);
     smtp_cut(s);
@@ -147,7 +147,7 @@ static bool give_up(struct smtp *s, enum smtp_mishap mishap)
 }
 
 /* The MTA refuses in the middle of the message: the client hears it at the end. */
-static bool refused_early(struct smtp *s, const struct reply *r)
+static bool smtp_refused_early(struct smtp *s, const struct reply *r)
 {
     struct smtp_message *m = s->message;
 
@@ -165,7 +165,7 @@ static bool refused_early(struct smtp *s, const struct reply *r)
 /* --- what the MTA answers -------------------------------------------------------------------- */
 
 /* The stage that follows from an answer; the reply itself was passed on already. */
-static void after_answer(struct smtp *s, enum smtp_stage stage, bool positive)
+static void smtp_after_answer(struct smtp *s, enum smtp_stage stage, bool positive)
 {
     struct smtp_message *m = s->message;
 
@@ -185,7 +185,7 @@ static void after_answer(struct smtp *s, enum smtp_stage stage, bool positive)
     }
 }
 
-static bool answered(struct smtp *s, struct smtp_io *io, const struct reply *r)
+static bool smtp_transaction_answered(struct smtp *s, struct smtp_io *io, const struct reply *r)
 {
     enum smtp_stage stage = s->stage;
     bool positive = r->code / 100 == 2;
@@ -202,19 +202,19 @@ static bool answered(struct smtp *s, struct smtp_io *io, const struct reply *r)
     if (go)
         smtp_body_begin(s, io);
     else
-        after_answer(s, stage, positive);
+        smtp_after_answer(s, stage, positive);
     return true;
 }
 
 /* Whose name the MTA sees; a client's that is no name is not passed on. */
-static const char *own_name(const struct smtp *s)
+static const char *smtp_own_name(const struct smtp *s)
 {
     if (s->rules->helo_proxy || s->helo == NULL || !path_domain_ok(s->helo, strlen(s->helo)))
         return s->rules->hostname;
     return s->helo;
 }
 
-static bool hear(struct smtp *s, struct smtp_io *io)
+static bool smtp_transaction_hear(struct smtp *s, struct smtp_io *io)
 {
     struct reply reply;
     struct buf *to;
@@ -224,21 +224,21 @@ static bool hear(struct smtp *s, struct smtp_io *io)
     to = smtp_to_mta(s, io);
     if (to == NULL)
         return true;
-    switch (mta_hear(&s->mta, &reply, io->from_mta, to, own_name(s))) {
+    switch (mta_hear(&s->mta, &reply, io->from_mta, to, smtp_own_name(s))) {
     case MTA_SILENT:
         return false;
     case MTA_MOVED:
         return true;
     case MTA_REPLY:
-        return answered(s, io, &reply);
+        return smtp_transaction_answered(s, io, &reply);
     case MTA_REFUSAL:
-        return refused_early(s, &reply);
+        return smtp_refused_early(s, &reply);
     case MTA_HANGUP:
-        return give_up(s, MISHAP_CLOSING);
+        return smtp_give_up(s, MISHAP_CLOSING);
     case MTA_UNUSABLE:
-        return give_up(s, MISHAP_AWAY);
+        return smtp_give_up(s, MISHAP_AWAY);
     case MTA_NONSENSE:
-        return give_up(s, MISHAP_NONSENSE);
+        return smtp_give_up(s, MISHAP_NONSENSE);
     case MTA_DESYNC:
         break;
     }
@@ -257,7 +257,7 @@ bool smtp_wrote(struct smtp *s, bool ok)
     return true;
 }
 
-static bool reset_mta(struct smtp *s, struct smtp_io *io)
+static bool smtp_reset_mta(struct smtp *s, struct smtp_io *io)
 {
     struct buf *to;
 
@@ -267,7 +267,7 @@ static bool reset_mta(struct smtp *s, struct smtp_io *io)
     return to == NULL || smtp_wrote(s, mta_reset(&s->mta, to));
 }
 
-static bool write_mail(struct smtp *s, struct smtp_io *io)
+static bool smtp_write_mail(struct smtp *s, struct smtp_io *io)
 {
     struct smtp_message *m = s->message;
     struct buf *to;
@@ -285,7 +285,7 @@ static bool write_mail(struct smtp *s, struct smtp_io *io)
     return to == NULL || smtp_wrote(s, mta_mail(&s->mta, to, &m->mail, s->rules->hidden));
 }
 
-static bool begin(struct smtp *s, struct smtp_io *io)
+static bool smtp_transaction_begin(struct smtp *s, struct smtp_io *io)
 {
     if (s->message->written)
         return false;
@@ -294,13 +294,13 @@ static bool begin(struct smtp *s, struct smtp_io *io)
         return true;
     }
     if (s->mta.transaction)
-        return reset_mta(s, io);
-    return mta_idle(&s->mta, io->from_mta) && write_mail(s, io);
+        return smtp_reset_mta(s, io);
+    return mta_idle(&s->mta, io->from_mta) && smtp_write_mail(s, io);
 }
 
 /* --- the whole ------------------------------------------------------------------------------- */
 
-static bool spoke_before_354(struct smtp *s, const struct smtp_io *io)
+static bool smtp_spoke_before_354(struct smtp *s, const struct smtp_io *io)
 {
     if (buf_len(io->from_client) == 0)
         return false;
@@ -311,15 +311,15 @@ static bool spoke_before_354(struct smtp *s, const struct smtp_io *io)
 
 bool smtp_transact(struct smtp *s, struct smtp_io *io)
 {
-    if (s->stage == STAGE_DATA && spoke_before_354(s, io))
+    if (s->stage == STAGE_DATA && smtp_spoke_before_354(s, io))
         return true;
-    if (hear(s, io))
+    if (smtp_transaction_hear(s, io))
         return true;
     switch (s->stage) {
     case STAGE_NONE:
-        return reset_mta(s, io);
+        return smtp_reset_mta(s, io);
     case STAGE_MAIL:
-        return begin(s, io);
+        return smtp_transaction_begin(s, io);
     case STAGE_BODY:
         return smtp_body_pass(s, io);
     case STAGE_DRAIN:
