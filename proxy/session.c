@@ -185,9 +185,12 @@ static uint64_t patience(const struct session *s, enum smtp_waiting_for what)
     return LIMIT_IDLE_MS;
 }
 
+/* 0 is never. */
 static uint64_t soonest(uint64_t a, uint64_t b)
 {
-    return b != 0 && b < a ? b : a;
+    if (a == 0 || b == 0)
+        return a + b;
+    return a < b ? a : b;
 }
 
 /* A stranger has a minute from connect to AUTH, however busy it looks; the vault's time does not
@@ -196,6 +199,14 @@ static uint64_t login_deadline(const struct session *s)
 {
     bool stranger = smtp_login(s->smtp) == NULL && s->waiting.what != SMTP_FOR_VERDICT;
     return stranger ? s->opened + LIMIT_LOGIN_MS : 0;
+}
+
+/* While draining: a client that is about to say something is heard, one that is idle is sent away.
+ */
+static uint64_t leave_due(const struct session *s)
+{
+    bool idle = s->draining && s->waiting.what == SMTP_FOR_COMMAND;
+    return idle ? s->wait_until - LIMIT_IDLE_MS + LIMIT_DRAIN_IDLE_MS : 0;
 }
 
 static uint64_t next_deadline(struct session *s)
@@ -213,7 +224,8 @@ static uint64_t next_deadline(struct session *s)
         s->write_until = 0;
     else if (s->write_until == 0)
         s->write_until = now + LIMIT_WRITE_MS;
-    return soonest(soonest(s->wait_until, s->write_until), login_deadline(s));
+    return soonest(soonest(s->wait_until, s->write_until),
+                   soonest(login_deadline(s), leave_due(s)));
 }
 
 static void on_timer(uv_timer_t *timer);
@@ -223,7 +235,7 @@ static void on_poll(uv_poll_t *poll, int status, int events);
 static void arm_timer(struct session *s)
 {
     uint64_t now = uv_now(&s->worker->loop), due = next_deadline(s);
-    uint64_t left = due > now ? due - now : 0;
+    uint64_t left = due > now && !s->again ? due - now : 0; /* the others had their turn */
     if (!uv_is_active((uv_handle_t *)&s->timer) || uv_timer_get_due_in(&s->timer) > left)
         uv_timer_start(&s->timer, on_timer, left, 0);
 }
@@ -269,15 +281,11 @@ static void arm_polls(struct session *s)
 void session_step(struct session *s)
 {
     uint64_t start = s->octets_in;
-    bool moved;
     do
-        moved = session_move(s);
-    while (moved && s->octets_in - start < STEP_OCTETS);
+        s->again = session_move(s);
+    while (s->again && s->octets_in - start < STEP_OCTETS);
     if (s->phase == PHASE_CLOSED)
         return;
-    if (moved)
-        s->readable =
-            false; /* the level-triggered poll calls again after the others had their turn */
     arm_polls(s);
     arm_timer(s);
 }
@@ -299,6 +307,10 @@ static void on_talk_timeout(struct session *s)
         session_close(s);
         return;
     }
+    if (leave_due(s) != 0 && now >= leave_due(s)) {
+        session_hurry(s);
+        return;
+    }
     s->waiting.unit = UINT32_MAX;
     smtp_timed_out(s->smtp);
     session_step(s);
@@ -307,6 +319,10 @@ static void on_talk_timeout(struct session *s)
 static void on_timer(uv_timer_t *timer)
 {
     struct session *s = timer->data;
+    if (s->again) {
+        session_step(s);
+        return;
+    }
     if (uv_now(&s->worker->loop) < next_deadline(s)) {
         arm_timer(s);
         return;
@@ -381,10 +397,21 @@ void session_orphan(struct session *s)
 
 void session_drain(struct session *s)
 {
-    if (s->phase == PHASE_CLOSED || s->smtp == NULL)
+    if (s->phase == PHASE_LINGER) {
+        session_close(s);
         return;
+    }
+    s->draining = true;
+    if (s->phase == PHASE_TALK)
+        arm_timer(s);
+}
+
+void session_hurry(struct session *s)
+{
+    s->draining = false;
     smtp_drain(s->smtp);
-    session_step(s);
+    if (s->phase == PHASE_TALK)
+        session_step(s);
 }
 
 void session_kill(struct session *s)

@@ -15,7 +15,10 @@ void session_answer(struct session *s, const struct channel_frame *frame);
 /* The vault is gone: no question will be answered any more. */
 void session_orphan(struct session *s);
 
-void session_drain(struct session *s); /* 421 at the next chance that loses no message */
-void session_kill(struct session *s);  /* drain_timeout is over */
+/* The end, in three steps: whoever is at work goes on and the idle are sent away with a 421; then a
+ * 421 to all at the next chance that loses no message; then the sockets are closed. */
+void session_drain(struct session *s);
+void session_hurry(struct session *s);
+void session_kill(struct session *s);
 
 #endif

@@ -29,6 +29,8 @@ struct session {
     uv_poll_t poll;
     uv_timer_t timer;
     int armed;
+    bool again; /* more can move: the others have their turn first */
+    bool draining;
     bool readable;
     bool writable;
     bool client_ended; /* end of file or close_notify; replies may still reach it */

@@ -220,6 +220,14 @@ static void on_drain_timeout(uv_timer_t *timer)
     each_session(timer->data, session_kill);
 }
 
+/* The last quarter of drain_timeout is for messages under way: no new one begins. */
+static void on_drain_hurry(uv_timer_t *timer)
+{
+    struct worker *w = timer->data;
+    uv_timer_start(timer, on_drain_timeout, w->front->conf->drain_timeout / 4, 0);
+    each_session(w, session_hurry);
+}
+
 static void worker_drain(struct worker *w)
 {
     if (w->draining)
@@ -228,7 +236,7 @@ static void worker_drain(struct worker *w)
     if (w->probe != NULL)
         probe_stop(w->probe);
     w->probe = NULL;
-    uv_timer_start(&w->drain_timer, on_drain_timeout, w->front->conf->drain_timeout, 0);
+    uv_timer_start(&w->drain_timer, on_drain_hurry, w->front->conf->drain_timeout / 4 * 3, 0);
     each_session(w, session_drain);
     w->draining = true;
     if (w->live == 0)
