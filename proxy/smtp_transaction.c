@@ -22,7 +22,7 @@ void smtp_message_free(struct smtp_message *m)
 
 bool smtp_lacks(const struct smtp *s, unsigned extensions)
 {
-    unsigned has = s->mta.capabilities.extensions & ~s->rules->hidden;
+    unsigned has = capabilities_offered(&s->mta.capabilities, s->rules->hidden);
 
     return (extensions & NEEDS & ~has) != 0;
 }
