@@ -199,7 +199,7 @@ def test_the_delay_grows_with_failures_and_a_success_forgets(start, canary):
 
 
 def test_a_client_that_does_not_wait_for_its_refusal_harms_nobody(start, canary):
-    vestibule = start(canary.port, {"auth": {"failure_delay": "300ms"}})
+    vestibule = start(canary.port, {"auth": {"failure_delay": "300ms"}, "server": {"drain_timeout": "500ms"}})
     for leave in ("close", "reset") * 5:
         session = vestibule.connect()
         session.ehlo()
@@ -207,6 +207,22 @@ def test_a_client_that_does_not_wait_for_its_refusal_harms_nobody(start, canary)
         getattr(session, leave)()
     with vestibule.connect() as session:
         session.login().quit()
+
+
+def test_a_refusal_that_still_waits_does_not_hold_up_the_end(start, canary):
+    """Neither for a client that is gone nor for one that is there: it hears its refusal or a 421."""
+    vestibule = start(canary.port, {"auth": {"failure_delay": "16s"}, "server": {"drain_timeout": "500ms"}})
+    gone = vestibule.connect()
+    gone.ehlo()
+    gone.send(f"AUTH PLAIN {plain(password='wrong')}\r\n")
+    gone.close()
+    with vestibule.connect() as session:
+        session.ehlo()
+        session.send(f"AUTH PLAIN {plain(password='wrong')}\r\n")
+        time.sleep(0.2)
+        begun = time.monotonic()
+        vestibule.stop()
+        assert time.monotonic() - begun < 4
 
 
 @pytest.mark.skipif(program.SANITIZED, reason="sanitizers blur the time that a hash takes")

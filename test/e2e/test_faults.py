@@ -102,7 +102,9 @@ def test_a_client_gone_after_the_dot_does_not_cut_the_mail_server_off(vestibule,
         getattr(session, leave)()
     sent = canary.wait_for(lambda c: [one for one in c.visitors[0].sent if b"LATE" in one[1]], what="its own reply read")
     assert canary.visitors[0].ended is None or canary.visitors[0].ended >= sent[0][0]
-    assert vestibule.wait_logged("event=message", "outcome=delivered", "client_gone=yes")
+    # An end of file alone may be half a close: who waits for the reply does that.
+    gone = ["client_gone=yes"] if leave == "reset" else []
+    assert vestibule.wait_logged("event=message", "outcome=delivered", *gone)
 
 
 def test_a_client_that_says_all_and_half_closes_hears_all(vestibule, canary):
@@ -220,7 +222,7 @@ def test_a_hostile_mail_server_harms_nobody(start, canary, point, answer):
                 twice = answer is HOSTILE["a reply nobody waits for"]
                 assert codes[-1] >= 400 or (twice and codes[-1] == 250), codes
             session.command("NOOP")
-        except (client.Closed, BrokenPipeError, ConnectionResetError):
+        except (client.Closed, OSError):
             pass
     canary.on[point] = canary_module.ordinary()[point]
     with vestibule.connect() as session:
@@ -327,20 +329,10 @@ def test_reloads_under_load_lose_nothing(start, canary):
                 with vestibule.connect("implicit" if number % 2 else "starttls") as session:
                     session.login()
                     for part in "ab":
-                        reply = None
-                        try:
-                            reply = session.command("MAIL FROM:<alice@client.test>")
-                        except client.Closed:
-                            pass
-                        if part == "b" and (reply is None or reply == "421 4.3.2"):
-                            break  # an old front may say goodbye between messages, not within one
-                        assert reply is not None and reply.code == 250, reply
-                        assert session.command("RCPT TO:<r@any.example>").code == 250
-                        assert session.command("DATA").code == 354
-                        session.send(HEAD + f"mark {mark}{part}\r\n.\r\n".encode())
-                        reply = session.reply()
+                        reply = session.deliver("r@any.example", HEAD + f"mark {mark}{part}\r\n".encode())
                         assert reply.code == 250, reply
                         sent.append(f"{mark}{part}")
+                    session.quit()
             except (AssertionError, OSError, client.Closed) as error:
                 failed.append((mark, repr(error)))
 
@@ -371,6 +363,18 @@ def test_an_old_front_finishes_its_message_while_the_new_one_serves(vestibule, c
         session.send(b"the rest\r\n.\r\n")
         assert session.reply().code == 250
     assert len(canary.messages) == 2
+
+
+def test_a_session_of_an_old_front_goes_on_as_long_as_it_is_at_work(start, canary):
+    """Once it is idle it is told to come again, by a reply."""
+    vestibule = start(canary.port)
+    with vestibule.connect() as session:
+        session.ehlo()
+        vestibule.reload()
+        session.login()
+        assert session.deliver("r@any.example", MESSAGE).code == 250
+        assert session.reply() == "421 4.3.2"
+    proc.wait_until(lambda: len(vestibule.fronts) == 1, 5, "the old front leaves")
 
 
 def test_a_reload_takes_up_what_was_changed(vestibule, canary, pki):
