@@ -128,6 +128,10 @@ static bool start_workers(struct front *f, struct worker *workers, unsigned coun
     for (unsigned i = 0; i < count; i++)
         if (!worker_start(&workers[i], f, i, f->bundle->first_channel + (int)i))
             return false;
+    worker_settle(&workers[0]);
+    for (unsigned i = 0; i < count; i++)
+        if (!worker_open_doors(&workers[i]))
+            return false;
     for (size_t i = 0; i < f->bundle->socket_count; i++)
         close(f->bundle->socket[i].fd); /* each worker has its duplicate */
     for (unsigned i = 1; i < count; i++)

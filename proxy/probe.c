@@ -26,6 +26,7 @@ struct question {
     struct buf in;
     struct buf out;
     bool said_away;
+    bool settled; /* it answered or failed to, once */
 };
 
 struct probe {
@@ -44,6 +45,7 @@ static void hang_up(struct question *q, uint64_t again)
     q->upstream = NULL;
     buf_clear(&q->in);
     buf_clear(&q->out);
+    q->settled = true;
     uv_timer_start(&q->timer, on_timer, again, 0);
 }
 
@@ -174,6 +176,14 @@ struct probe *probe_start(struct worker *w)
         ask_again(q);
     }
     return p;
+}
+
+bool probe_settled(const struct probe *p)
+{
+    for (size_t i = 0; i < p->count; i++)
+        if (!p->question[i].settled)
+            return false;
+    return true;
 }
 
 static void on_closed(uv_handle_t *handle)

@@ -9,6 +9,9 @@ struct probe;
 
 /* NULL: out of memory; what the MTAs offer is then learnt from the first message. */
 struct probe *probe_start(struct worker *w);
+
+/* Has every MTA answered, or failed to, once? */
+bool probe_settled(const struct probe *p);
 void probe_stop(struct probe *p);
 
 #endif

@@ -12,8 +12,10 @@
 #include "proxy/session.h"
 #include "proxy/socket.h"
 
-#define ACCEPT_BURST 32       /* then the sessions get their turn */
-#define ACCEPT_PAUSE_MS 100   /* when descriptors are short: no spinning */
+#define ACCEPT_BURST 32     /* then the sessions get their turn */
+#define ACCEPT_PAUSE_MS 100 /* when descriptors are short: no spinning */
+#define SETTLE_MS \
+    1000 /* an MTA that does not say by then what it offers must not keep clients waiting */
 #define REFUSED_LOG_EVERY 100 /* one log line for so many connections over max_sessions */
 
 /* One accepting socket in one worker. */
@@ -311,11 +313,33 @@ bool worker_start(struct worker *w, struct front *front, unsigned index, int cha
     w->link = link_open(&w->loop, channel, &events, w);
     if (w->link == NULL)
         return false;
-    for (size_t i = 0; i < front->bundle->socket_count; i++)
-        if (!doorway_open(w, &front->bundle->socket[i]))
-            return false;
     if (index == 0)
         w->probe = probe_start(w);
+    return true;
+}
+
+static void on_settle_timeout(uv_timer_t *timer)
+{
+    struct worker *w = timer->data;
+    w->settled = true;
+}
+
+void worker_settle(struct worker *w)
+{
+    uv_timer_start(&w->drain_timer, on_settle_timeout, SETTLE_MS, 0);
+    while (!w->settled && !w->draining && w->probe != NULL && !probe_settled(w->probe))
+        uv_run(&w->loop, UV_RUN_ONCE);
+    if (!w->draining)
+        uv_timer_stop(&w->drain_timer);
+}
+
+bool worker_open_doors(struct worker *w)
+{
+    if (w->draining)
+        return true;
+    for (size_t i = 0; i < w->front->bundle->socket_count; i++)
+        if (!doorway_open(w, &w->front->bundle->socket[i]))
+            return false;
     link_send(w->link, &(struct channel_frame){.type = CHANNEL_READY});
     return true;
 }

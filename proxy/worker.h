@@ -50,6 +50,7 @@ struct worker {
     struct link *link;                            /* NULL once the vault is gone */
     struct doorway *doorways[BUNDLE_SOCKETS_MAX]; /* accepting sockets; none while draining */
     size_t doorway_count;
+    bool settled;
     bool draining;
     uv_timer_t drain_timer;
     /* sessions by slot; a session's number is its slot and a count, so that a late answer finds
@@ -69,9 +70,17 @@ struct worker {
     uint8_t scratch[WORKER_SCRATCH];                /* for one call at a time */
 };
 
-/* Runs until drained. `channel` is the worker's end of the socketpair. False: could not start. */
+/* `channel` is the worker's end of the socketpair. False: could not start. */
 bool worker_start(struct worker *w, struct front *front, unsigned index, int channel);
-void worker_run(struct worker *w);
+
+/* Worker 0, before its thread's loop runs: until the MTAs have said what they offer, for a second
+ * at most, so that the first client's EHLO is answered as all others will be. */
+void worker_settle(struct worker *w);
+
+/* From here on it accepts, and the vault knows. False: descriptors or memory are short. */
+bool worker_open_doors(struct worker *w);
+
+void worker_run(struct worker *w); /* until drained */
 
 /* For sessions. A slot: false when memory is short. */
 bool worker_admit(struct worker *w, struct session *s, uint64_t *number);
