@@ -37,7 +37,7 @@ def python_smtplib(port, tls, mechanism, ca, recipient, folder):
         session.ehlo()
         session.user, session.password = client.USER, client.PASSWORD
         session.auth(mechanism, session.auth_plain if mechanism == "PLAIN" else session.auth_login)
-        session.sendmail("alice@client.test", [recipient], MESSAGE, mail_options=["BODY=8BITMIME", f"SIZE={len(MESSAGE)}"])
+        session.sendmail("alice@client.test", [recipient], MESSAGE, mail_options=["BODY=8BITMIME"])
 
 
 def swaks(port, tls, mechanism, ca, recipient, folder):
@@ -82,7 +82,7 @@ def nodemailer(port, tls, mechanism, ca, recipient, folder):
 @pytest.mark.parametrize("mechanism", ["PLAIN", "LOGIN"])
 @pytest.mark.parametrize("send", [python_smtplib, swaks, curl, msmtp, nodemailer])
 def test_a_client_delivers(start, mta, tls, folder, pki, recipient, send, mechanism):
-    vestibule = start(mta.port)
+    vestibule = start(mta.port).wait_learnt()
     send(vestibule.port(tls), tls, mechanism, str(pki.authority.certificate), recipient, folder)
     arrived, = mta.arrived(recipient)
     lines = MESSAGE.replace(b"\r\n", b"\n")
