@@ -6,7 +6,7 @@
 #include <string.h>
 #include <strings.h>
 
-#include "auth/unicode.h"
+#include "auth/utf8.h"
 
 /* RFC 4954 4.: an exchange of 12,288 octets must be taken; a longer one was never a credential of
  * ours. */
@@ -95,7 +95,7 @@ static bool sasl_login_fits(const uint8_t *login, size_t len)
         if (login[i] < 0x20 || login[i] == 0x7f)
             return false;
     }
-    return unicode_valid(login, len);
+    return utf8_ok(login, len);
 }
 
 static bool sasl_password_fits(const uint8_t *password, size_t len)
@@ -106,7 +106,7 @@ static bool sasl_password_fits(const uint8_t *password, size_t len)
         if (password[i] == '\0' || password[i] == '\r' || password[i] == '\n')
             return false;
     }
-    return unicode_valid(password, len);
+    return utf8_ok(password, len);
 }
 
 static bool sasl_set_login(struct sasl *s, const uint8_t *login, size_t len)

@@ -8,7 +8,7 @@
 
 #include "auth/hash_kind.h"
 #include "auth/sasl.h"
-#include "auth/unicode.h"
+#include "auth/utf8.h"
 
 /* yescrypt at the cost that `vestibule passwd` writes; the last character has bits set that no hash
  * has. */
@@ -61,7 +61,7 @@ const char *users_login_fault(const char *login)
         if ((unsigned char)login[i] < 0x20 || login[i] == 0x7f)
             return "the login holds control characters";
     }
-    if (!unicode_valid(login, len))
+    if (!utf8_ok(login, len))
         return "the login is not UTF-8";
     if (strchr(login, ':') != NULL)
         return "the login holds a colon, which ends it in the users file";
@@ -84,7 +84,7 @@ const char *users_password_fault(const char *password)
         if ((unsigned char)password[i] < 0x20 || password[i] == 0x7f)
             return "the password holds control characters";
     }
-    return unicode_valid(password, len) ? NULL : "the password is not UTF-8";
+    return utf8_ok(password, len) ? NULL : "the password is not UTF-8";
 }
 
 static bool users_append(struct users_reader *r, const char *login, const char *hash)

@@ -6,7 +6,7 @@
 #include <string.h>
 #include <strings.h>
 
-#include "proxy/utf8.h"
+#include "auth/utf8.h"
 
 enum { COMMAND_MECHANISM_MAX = 20 /* RFC 4422 3.1 */, COMMAND_AUTH_PARAMETER_MAX = 500 };
 

@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "proxy/utf8.h"
+#include "auth/utf8.h"
 
 static void field_put(struct log_field *f, const char *text)
 {

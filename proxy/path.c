@@ -5,7 +5,7 @@
 #include <string.h>
 #include <strings.h>
 
-#include "proxy/utf8.h"
+#include "auth/utf8.h"
 
 enum { PATH_LABEL_MAX = 63 };
 

@@ -8,7 +8,7 @@
 #include <cmocka.h>
 
 #include "proxy/path.h"
-#include "proxy/utf8.h"
+#include "auth/utf8.h"
 
 #define A10 "aaaaaaaaaa"
 #define A60 A10 A10 A10 A10 A10 A10

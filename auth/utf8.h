@@ -1,6 +1,6 @@
 /* UTF-8 (RFC 3629), strictly: no overlong form, no surrogate, nothing above U+10FFFF. Pure. */
-#ifndef VESTIBULE_PROXY_UTF8_H
-#define VESTIBULE_PROXY_UTF8_H
+#ifndef VESTIBULE_AUTH_UTF8_H
+#define VESTIBULE_AUTH_UTF8_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -10,6 +10,6 @@
  */
 size_t utf8_next(uint32_t *point, const char *in, size_t len);
 
-bool utf8_ok(const char *in, size_t len);
+bool utf8_ok(const void *text, size_t len);
 
 #endif

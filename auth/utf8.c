@@ -1,4 +1,4 @@
-#include "proxy/utf8.h"
+#include "auth/utf8.h"
 
 /* How many octets a lead octet announces, the bits that it brings, and the least code point that
  * needs so many. */
@@ -47,8 +47,9 @@ size_t utf8_next(uint32_t *point, const char *in, size_t len)
     return need;
 }
 
-bool utf8_ok(const char *in, size_t len)
+bool utf8_ok(const void *text, size_t len)
 {
+    const char *in = text;
     uint32_t point;
     size_t used;
 
