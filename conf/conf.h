@@ -18,6 +18,8 @@
 #define CONF_UPSTREAMS_MAX 8
 #define CONF_CERTIFICATES_MAX 256
 #define CONF_BACKENDS_MAX 8
+#define CONF_NETWORKS_MAX 32
+#define CONF_DOMAINS_MAX 64
 
 /* "host:port" split. "*" is every address of both families. The host is a name or a numeric address
  * without brackets. */
@@ -31,15 +33,48 @@ struct conf_addresses {
     struct conf_address at[CONF_ADDRESSES_MAX];
 };
 
-enum conf_listener_tls { CONF_IMPLICIT, CONF_STARTTLS };
+/* Octets in network order. IPv4 is mapped to ::ffff:0:0/96: its prefix counts 96 bits more. The
+ * bits behind the prefix are zero. */
+struct conf_network {
+    uint8_t address[16];
+    uint8_t bits;
+};
+
+struct conf_networks {
+    size_t count;
+    struct conf_network at[CONF_NETWORKS_MAX];
+};
+
+/* Lower-case LDH names without a trailing dot, or any. Where the file is silent: any. */
+struct conf_domains {
+    bool any; /* then count is 0 */
+    size_t count;
+    const char *at[CONF_DOMAINS_MAX];
+};
+
+/* `count` events in each period; count 0: no limit (and period 0). */
+struct conf_rate {
+    uint32_t count;
+    uint64_t period_ms;
+};
+
+enum conf_listener_tls { CONF_IMPLICIT, CONF_STARTTLS, CONF_TLS_NONE };
+enum conf_auth { CONF_AUTH_REQUIRED, CONF_AUTH_OPTIONAL, CONF_AUTH_NONE };
 
 struct conf_listener {
     const char *name;
     struct conf_addresses address;
-    enum conf_listener_tls tls;
-    bool require_tls;
-    size_t upstream;      /* index into upstreams */
-    uint16_t min_version; /* 0x0301 to 0x0304; [tls]'s where the file is silent */
+    enum conf_listener_tls tls; /* CONF_TLS_NONE: auth is none, trusted is not empty */
+    bool require_tls;           /* false with CONF_TLS_NONE */
+    enum conf_auth auth;
+    struct conf_networks trusted; /* who may submit without AUTH */
+    /* Where mail of those who are neither logged in nor trusted may go; any: they may not send
+     * (auth is required, or trusted is not empty). */
+    struct conf_domains recipients;
+    struct conf_networks proxy_protocol; /* whose connections begin with a PROXY header */
+    uint64_t idle_timeout;               /* milliseconds */
+    size_t upstream;                     /* index into upstreams */
+    uint16_t min_version;                /* 0x0301 to 0x0304; [tls]'s where the file is silent */
 };
 
 struct conf_certificate {
@@ -48,6 +83,13 @@ struct conf_certificate {
 };
 
 enum conf_helo { CONF_HELO_CLIENT, CONF_HELO_PROXY };
+enum conf_identity {
+    CONF_IDENTITY_RECEIVED,
+    CONF_IDENTITY_NONE,
+    CONF_IDENTITY_XCLIENT,
+    CONF_IDENTITY_PROXY_V1,
+    CONF_IDENTITY_PROXY_V2
+};
 
 struct conf_upstream {
     const char *name;
@@ -58,7 +100,13 @@ struct conf_upstream {
     uint64_t connect_timeout;
     uint64_t reply_timeout;
     uint64_t data_timeout;
-    bool trace; /* identity: the Received header, or none */
+    uint64_t banner_timeout;    /* for the greeting */
+    uint64_t data_init_timeout; /* for the reply to DATA */
+    uint64_t block_timeout;     /* for a block of a message to be taken */
+    unsigned max_connections;
+    unsigned messages_per_connection;
+    enum conf_identity identity;
+    bool trace; /* a Received header is added: any identity but none */
 };
 
 enum conf_hide {
@@ -76,6 +124,17 @@ enum conf_log_target { CONF_LOG_STDERR, CONF_LOG_SYSLOG };
 enum conf_log_format { CONF_LOG_LOGFMT, CONF_LOG_JSON };
 enum conf_log_level { CONF_LOG_DEBUG, CONF_LOG_INFO, CONF_LOG_WARNING, CONF_LOG_ERROR };
 enum conf_mechanism { CONF_PLAIN = 1 << 0, CONF_LOGIN = 1 << 1 };
+
+struct conf_policy {
+    bool sender_login;   /* MAIL FROM must be an address of the login */
+    const char *senders; /* a file; NULL: none */
+    /* Per login; count 0: no limit. */
+    struct conf_rate messages;
+    struct conf_rate recipients;
+    /* Per client address; 0: no limit. */
+    unsigned sessions_per_client;
+    struct conf_rate connects_per_client;
+};
 
 struct conf {
     /* [server] */
@@ -109,6 +168,7 @@ struct conf {
     uint64_t max_size; /* octets; 0: the MTA's SIZE, and where it gives none, 50M */
     enum conf_received received;
     enum conf_newline bare_newline;
+    struct conf_policy policy; /* [policy] */
     /* [log] */
     enum conf_log_target log_target;
     enum conf_log_format log_format;
