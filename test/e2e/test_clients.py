@@ -82,7 +82,7 @@ def nodemailer(port, tls, mechanism, ca, recipient, folder):
 @pytest.mark.parametrize("mechanism", ["PLAIN", "LOGIN"])
 @pytest.mark.parametrize("send", [python_smtplib, swaks, curl, msmtp, nodemailer])
 def test_a_client_delivers(start, mta, tls, folder, pki, recipient, send, mechanism):
-    vestibule = start(mta.port).wait_learnt()
+    vestibule = start(mta.port)
     send(vestibule.port(tls), tls, mechanism, str(pki.authority.certificate), recipient, folder)
     arrived, = mta.arrived(recipient)
     lines = MESSAGE.replace(b"\r\n", b"\n")

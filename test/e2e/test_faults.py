@@ -49,6 +49,7 @@ def test_a_front_killed_before_the_last_dot_is_passed_on_leaves_nothing(vestibul
 
 def test_fronts_that_die_at_once_are_started_ever_more_slowly(vestibule):
     """A crash loop must not eat the machine: the pauses grow, and the port answers again when it is over."""
+    vestibule.wait_logged("event=ready")  # a first front that dies before that is a start that failed
     seen = set()
     until = time.monotonic() + 4
     while time.monotonic() < until:

@@ -190,7 +190,6 @@ def test_body_octets_before_the_354_are_an_attack(vestibule, canary, tls):
 
 def test_commands_are_written_anew(vestibule, canary, tls):
     """Odd but lawful spellings reach the mail server in one form only."""
-    vestibule.wait_learnt()
     with vestibule.connect(tls) as session:
         session.login()
         assert session.command("mail from:<@relay.test:alice@client.test> size=100 body=8bitmime").code == 250

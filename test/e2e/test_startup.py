@@ -352,6 +352,20 @@ def test_a_self_signed_certificate_is_made_kept_and_warned_about(start, canary):
     assert [path.stat().st_mode & 0o777 for path in vestibule.state.glob("*.key")] == [0o600]
 
 
+@pytest.mark.smoke
+def test_the_first_client_is_offered_all_that_the_mail_server_can(start, canary, tls):
+    """Right after a start, and right after a reload; never what is the mail server's own affair."""
+    vestibule = start(canary.port)
+    for _ in range(2):
+        with vestibule.connect(tls) as session:
+            offered = [line[4:] for line in session.ehlo().lines]
+        assert offered[0].split()[0] == "mail.example.test"
+        assert {"PIPELINING", "8BITMIME", "SMTPUTF8", "DSN", "ENHANCEDSTATUSCODES", "AUTH PLAIN LOGIN", "SIZE 52428800"} <= set(offered)
+        assert {word.split()[0] for word in offered[1:]} <= {
+            "PIPELINING", "8BITMIME", "SMTPUTF8", "DSN", "ENHANCEDSTATUSCODES", "AUTH", "SIZE", "CHUNKING", "HELP"}
+        vestibule.reload()
+
+
 def test_it_starts_without_its_mail_server_and_says_so(start, canary):
     canary.stop()
     vestibule = start(canary.port)

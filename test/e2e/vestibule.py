@@ -97,16 +97,6 @@ class Vestibule:
             net.wait_for_banner(self.starttls, "vestibule", log=self.log, alive=lambda: self.process.poll() is None)
         return self
 
-    def wait_learnt(self):
-        """Until it offers what the mail server behind it offers; right after a start it may not have asked yet."""
-
-        def offered():
-            with self.plaintext() as session:
-                return "8BITMIME" in session.ehlo().text
-
-        proc.wait_until(offered, 5, f"8BITMIME is offered\n{self.log()}")
-        return self
-
     def stop(self, status=0):
         """As a service manager does it; an orderly end and nothing left behind."""
         if self in live:
