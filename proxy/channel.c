@@ -18,6 +18,12 @@ static bool channel_text_fits(const char *text, size_t len, size_t max)
     return text != NULL && len > 0 && len <= max && memchr(text, '\0', len) == NULL;
 }
 
+/* The same, where there may be none at all. */
+static bool channel_text_fits_or_empty(const char *text, size_t len, size_t max)
+{
+    return len == 0 || channel_text_fits(text, len, max);
+}
+
 /* One judge for both directions: what may not be sent is not taken either. */
 static bool channel_valid(const struct channel_frame *f)
 {
@@ -25,7 +31,20 @@ static bool channel_valid(const struct channel_frame *f)
     case CHANNEL_READY:
     case CHANNEL_CANCEL:
     case CHANNEL_DRAIN:
+    case CHANNEL_RETURN:
+    case CHANNEL_LEARNT:
         return true;
+    case CHANNEL_LEASE:
+        return channel_text_fits_or_empty(f->as.lease.login, f->as.lease.login_len, SASL_LOGIN_MAX);
+    case CHANNEL_LEASED:
+        return f->as.leased <= CHANNEL_FULL;
+    case CHANNEL_PERMIT:
+        return f->as.permit.what <= CHANNEL_PERMIT_RECIPIENT &&
+               channel_text_fits(f->as.permit.login, f->as.permit.login_len, SASL_LOGIN_MAX) &&
+               channel_text_fits_or_empty(f->as.permit.address, f->as.permit.address_len,
+                                          CHANNEL_ADDRESS_MAX);
+    case CHANNEL_PERMITTED:
+        return f->as.permission <= CHANNEL_OVER_QUOTA;
     case CHANNEL_SIGN:
         return f->as.sign.input != NULL && f->as.sign.len > 0 &&
                f->as.sign.len <= TLS_SIGN_INPUT_MAX;
@@ -55,7 +74,15 @@ static size_t channel_body_len(const struct channel_frame *f)
     case CHANNEL_SIGNED:
         return 2 + f->as.signature.len;
     case CHANNEL_VERDICT:
+    case CHANNEL_LEASED:
+    case CHANNEL_PERMITTED:
         return 4;
+    case CHANNEL_LEASE:
+        return 4 + 2 + f->as.lease.login_len;
+    case CHANNEL_PERMIT:
+        return 4 + 2 + 2 + f->as.permit.login_len + f->as.permit.address_len;
+    case CHANNEL_LEARNT:
+        return 4 + 4 + 8;
     case CHANNEL_TICKETS:
         return 4 + f->as.tickets.count * TICKET_KEY_LEN;
     default:
@@ -95,6 +122,29 @@ static uint8_t *channel_put_verify(uint8_t *to, const struct channel_frame *f)
     return channel_put(to, f->as.verify.password, f->as.verify.password_len);
 }
 
+static uint8_t *channel_put_lease(uint8_t *to, const struct channel_frame *f)
+{
+    to = channel_put_u32(to, f->as.lease.upstream);
+    to = channel_put_u16(to, f->as.lease.login_len);
+    return channel_put(to, f->as.lease.login, f->as.lease.login_len);
+}
+
+static uint8_t *channel_put_permit(uint8_t *to, const struct channel_frame *f)
+{
+    to = channel_put_u32(to, f->as.permit.what);
+    to = channel_put_u16(to, f->as.permit.login_len);
+    to = channel_put_u16(to, f->as.permit.address_len);
+    to = channel_put(to, f->as.permit.login, f->as.permit.login_len);
+    return channel_put(to, f->as.permit.address, f->as.permit.address_len);
+}
+
+static uint8_t *channel_put_learnt(uint8_t *to, const struct channel_frame *f)
+{
+    to = channel_put_u32(to, f->as.learnt.upstream);
+    to = channel_put_u32(to, f->as.learnt.extensions);
+    return channel_put(to, &f->as.learnt.size, sizeof f->as.learnt.size);
+}
+
 static uint8_t *channel_put_body(uint8_t *to, const struct channel_frame *f)
 {
     switch (f->type) {
@@ -110,6 +160,16 @@ static uint8_t *channel_put_body(uint8_t *to, const struct channel_frame *f)
         return channel_put(to, f->as.signature.signature, f->as.signature.len);
     case CHANNEL_VERDICT:
         return channel_put_u32(to, f->as.verdict);
+    case CHANNEL_LEASE:
+        return channel_put_lease(to, f);
+    case CHANNEL_LEASED:
+        return channel_put_u32(to, f->as.leased);
+    case CHANNEL_PERMIT:
+        return channel_put_permit(to, f);
+    case CHANNEL_PERMITTED:
+        return channel_put_u32(to, f->as.permission);
+    case CHANNEL_LEARNT:
+        return channel_put_learnt(to, f);
     case CHANNEL_TICKETS:
         to = channel_put_u32(to, f->as.tickets.count);
         return channel_put(to, f->as.tickets.key, f->as.tickets.count * TICKET_KEY_LEN);
@@ -157,6 +217,29 @@ static void channel_take_tickets(struct channel_frame *out, struct wire *w)
         wire_copy(w, out->as.tickets.key, count * TICKET_KEY_LEN);
 }
 
+static void channel_take_lease(struct channel_frame *out, struct wire *w)
+{
+    out->as.lease.upstream = wire_u32(w);
+    out->as.lease.login_len = wire_u16(w);
+    out->as.lease.login = (const char *)wire_bytes(w, out->as.lease.login_len);
+}
+
+static void channel_take_permit(struct channel_frame *out, struct wire *w)
+{
+    out->as.permit.what = (enum channel_permit)wire_u32(w);
+    out->as.permit.login_len = wire_u16(w);
+    out->as.permit.address_len = wire_u16(w);
+    out->as.permit.login = (const char *)wire_bytes(w, out->as.permit.login_len);
+    out->as.permit.address = (const char *)wire_bytes(w, out->as.permit.address_len);
+}
+
+static void channel_take_learnt(struct channel_frame *out, struct wire *w)
+{
+    out->as.learnt.upstream = wire_u32(w);
+    out->as.learnt.extensions = wire_u32(w);
+    out->as.learnt.size = wire_u64(w);
+}
+
 static void channel_take_body(struct channel_frame *out, struct wire *w)
 {
     switch (out->type) {
@@ -175,6 +258,21 @@ static void channel_take_body(struct channel_frame *out, struct wire *w)
         break;
     case CHANNEL_VERDICT:
         out->as.verdict = (enum channel_verdict)wire_u32(w);
+        break;
+    case CHANNEL_LEASE:
+        channel_take_lease(out, w);
+        break;
+    case CHANNEL_LEASED:
+        out->as.leased = (enum channel_lease)wire_u32(w);
+        break;
+    case CHANNEL_PERMIT:
+        channel_take_permit(out, w);
+        break;
+    case CHANNEL_PERMITTED:
+        out->as.permission = (enum channel_permission)wire_u32(w);
+        break;
+    case CHANNEL_LEARNT:
+        channel_take_learnt(out, w);
         break;
     case CHANNEL_TICKETS:
         channel_take_tickets(out, w);

@@ -17,6 +17,7 @@
 #include "tls/ticket.h"
 
 #define CHANNEL_FRAME_MAX 2048
+#define CHANNEL_ADDRESS_MAX 512
 
 enum channel_type {
     /* front -> vault */
@@ -24,14 +25,24 @@ enum channel_type {
     CHANNEL_SIGN,      /* number, certificate, algorithm, input */
     CHANNEL_VERIFY,    /* number, listener, address, credential */
     CHANNEL_CANCEL,    /* number: the session is gone, no answer is wanted */
+    CHANNEL_LEASE,     /* number, upstream, login: may this session have a connection to the MTA? */
+    CHANNEL_RETURN,    /* number: it has it no more, or wants it no more */
+    CHANNEL_PERMIT,    /* number, what, login, address: may this login send from, or to, it? */
+    CHANNEL_LEARNT,    /* upstream, extensions, size: what an MTA offers */
     /* vault -> front */
-    CHANNEL_SIGNED,  /* number, signature; empty: refused */
-    CHANNEL_VERDICT, /* number, verdict */
-    CHANNEL_TICKETS, /* keys */
-    CHANNEL_DRAIN,   /* accept no more, finish what is under way */
+    CHANNEL_SIGNED,    /* number, signature; empty: refused */
+    CHANNEL_VERDICT,   /* number, verdict */
+    CHANNEL_LEASED,    /* number, lease; GRANTED may come long after the question */
+    CHANNEL_PERMITTED, /* number, permission */
+    CHANNEL_TICKETS,   /* keys */
+    CHANNEL_DRAIN,     /* accept no more, finish what is under way */
 };
 
 enum channel_verdict { CHANNEL_ACCEPTED, CHANNEL_REJECTED, CHANNEL_UNAVAILABLE, CHANNEL_LIMITED };
+
+enum channel_lease { CHANNEL_GRANTED, CHANNEL_FULL };
+enum channel_permit { CHANNEL_PERMIT_SENDER, CHANNEL_PERMIT_RECIPIENT };
+enum channel_permission { CHANNEL_ALLOWED, CHANNEL_NOT_OWNED, CHANNEL_OVER_QUOTA };
 
 struct channel_frame {
     enum channel_type type;
@@ -57,6 +68,25 @@ struct channel_frame {
             size_t len; /* at most TLS_SIGNATURE_MAX */
         } signature;
         enum channel_verdict verdict;
+        struct {
+            uint32_t upstream;
+            const char *login; /* "" where nobody logged in */
+            size_t login_len;
+        } lease;
+        enum channel_lease leased;
+        struct {
+            enum channel_permit what;
+            const char *login;
+            size_t login_len;
+            const char *address; /* canonical; "" is the null path */
+            size_t address_len;  /* at most CHANNEL_ADDRESS_MAX */
+        } permit;
+        enum channel_permission permission;
+        struct {
+            uint32_t upstream;
+            uint32_t extensions; /* enum extension bits */
+            uint64_t size;
+        } learnt;
         struct ticket_keys tickets;
     } as;
 };

@@ -197,6 +197,57 @@ static void ticket_keys_come_back(void **state)
     refuse(&f);
 }
 
+static void leases_come_back(void **state)
+{
+    (void)state;
+    there_and_back(
+        &(struct channel_frame){.type = CHANNEL_LEASE,
+                                .number = 9,
+                                .as.lease = {.upstream = 3, .login = "alice", .login_len = 5}});
+    there_and_back(
+        &(struct channel_frame){.type = CHANNEL_LEASE, .number = 9, .as.lease = {.upstream = 3}});
+    there_and_back(
+        &(struct channel_frame){.type = CHANNEL_LEASED, .number = 9, .as.leased = CHANNEL_GRANTED});
+    there_and_back(
+        &(struct channel_frame){.type = CHANNEL_LEASED, .number = 9, .as.leased = CHANNEL_FULL});
+    there_and_back(&(struct channel_frame){.type = CHANNEL_RETURN, .number = 9});
+    refuse(&(struct channel_frame){.type = CHANNEL_LEASE,
+                                   .as.lease = {.login = "al\0ice", .login_len = 6}});
+    refuse(&(struct channel_frame){.type = CHANNEL_LEASED, .as.leased = (enum channel_lease)2});
+}
+
+static void permissions_come_back(void **state)
+{
+    struct channel_frame ask = {.type = CHANNEL_PERMIT,
+                                .number = 10,
+                                .as.permit = {.what = CHANNEL_PERMIT_RECIPIENT,
+                                              .login = "alice",
+                                              .login_len = 5,
+                                              .address = "a@b.test",
+                                              .address_len = 8}};
+    (void)state;
+    there_and_back(&ask);
+    ask.as.permit.what = CHANNEL_PERMIT_SENDER;
+    ask.as.permit.address_len = 0;
+    there_and_back(&ask);
+    there_and_back(
+        &(struct channel_frame){.type = CHANNEL_PERMITTED, .as.permission = CHANNEL_OVER_QUOTA});
+    ask.as.permit.login_len = 0;
+    refuse(&ask);
+    ask.as.permit.login_len = 5;
+    ask.as.permit.address_len = CHANNEL_ADDRESS_MAX + 1;
+    refuse(&ask);
+    refuse(&(struct channel_frame){.type = CHANNEL_PERMITTED,
+                                   .as.permission = (enum channel_permission)3});
+}
+
+static void what_was_learnt_comes_back(void **state)
+{
+    (void)state;
+    there_and_back(&(struct channel_frame){
+        .type = CHANNEL_LEARNT, .as.learnt = {.upstream = 1, .extensions = 7, .size = 1ULL << 40}});
+}
+
 static void what_breaks_a_limit_is_not_sent(void **state)
 {
     (void)state;
@@ -347,6 +398,9 @@ int main(void)
         cmocka_unit_test(the_longest_credential_fits_a_frame),
         cmocka_unit_test(signatures_and_verdicts_come_back),
         cmocka_unit_test(ticket_keys_come_back),
+        cmocka_unit_test(leases_come_back),
+        cmocka_unit_test(permissions_come_back),
+        cmocka_unit_test(what_was_learnt_comes_back),
         cmocka_unit_test(what_breaks_a_limit_is_not_sent),
         cmocka_unit_test(a_full_queue_takes_nothing_of_a_frame),
         cmocka_unit_test(corrupt_frames_are_bad),
