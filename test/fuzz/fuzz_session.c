@@ -370,9 +370,8 @@ static void take_note(struct fuzz *f)
     if (!n->delivered)
         return;
     f->delivered++;
-    /* The MTA's own word, and about this message; unless it is deaf, then we have not looked yet.
-     */
-    expect(f->mta_deaf || accepted_reply(&f->mta, f->mta.dot));
+    /* The MTA's own word, about this message, and it had all of it. */
+    expect(buf_len(&f->to_mta) == 0 && accepted_reply(&f->mta, f->mta.dot));
 }
 
 static void obey(struct fuzz *f, enum smtp_todo todo)
@@ -569,6 +568,18 @@ static void timed_out(struct fuzz *f)
     smtp_timed_out(f->smtp);
 }
 
+/* A line of message data that leaves so many octets of room towards the MTA. */
+static void fill(struct fuzz *f, size_t left)
+{
+    static uint8_t line[LIMIT_MTA_OUT];
+    size_t room = buf_room(&f->to_mta);
+
+    if (room < left + 2)
+        return;
+    memset(line, 'x', sizeof(line));
+    say(&f->wire, line, room - left - 2, true);
+}
+
 /* The next thing that a well-behaved world would do. */
 static void go_on(struct fuzz *f)
 {
@@ -644,6 +655,9 @@ static void act(struct fuzz *f, uint8_t who, const uint8_t *text, size_t len)
     case 'b':
     case 'B':
         f->client_deaf = who == 'b';
+        break;
+    case 'F':
+        fill(f, len > 0 ? text[0] % 8 : 0);
         break;
     case 'n':
     case 'N':
