@@ -85,6 +85,17 @@ static bool bundle_put_upstreams(struct buf *out, const struct bundle *b)
     return true;
 }
 
+static bool bundle_put_learnt(struct buf *out, const struct bundle *b)
+{
+    for (size_t i = 0; i < b->conf->upstream_count; i++) {
+        const struct capabilities *c = &b->learnt[i];
+        if (!bundle_put_u32(out, c->known) || !bundle_put_u32(out, c->extensions) ||
+            !buf_append(out, &c->size, sizeof c->size))
+            return false;
+    }
+    return true;
+}
+
 static bool bundle_put_fd(struct buf *out, int32_t fd)
 {
     return fd >= 0 && bundle_put_u32(out, (size_t)fd);
@@ -112,8 +123,8 @@ bool bundle_encode(struct buf *out, const struct bundle *b)
 {
     return bundle_put_bytes(out, BUNDLE_MAGIC, strlen(BUNDLE_MAGIC)) &&
            bundle_put_conf(out, b->conf) && bundle_put_certificates(out, b) &&
-           bundle_put_upstreams(out, b) && bundle_put_sockets(out, b) &&
-           bundle_put_tickets(out, &b->tickets);
+           bundle_put_upstreams(out, b) && bundle_put_learnt(out, b) &&
+           bundle_put_sockets(out, b) && bundle_put_tickets(out, &b->tickets);
 }
 
 /* A length and as many octets. NULL: not there, and the reader knows. */
@@ -190,6 +201,15 @@ static bool bundle_take_address(struct address *out, struct wire *w)
     return bundle_address_valid(out);
 }
 
+static void bundle_take_learnt(struct bundle *b, struct wire *w)
+{
+    for (size_t i = 0; i < b->conf->upstream_count; i++) {
+        b->learnt[i].known = wire_u32(w) != 0;
+        b->learnt[i].extensions = wire_u32(w);
+        b->learnt[i].size = wire_u64(w);
+    }
+}
+
 static bool bundle_take_upstreams(struct bundle *b, struct wire *w)
 {
     for (size_t i = 0; i < b->conf->upstream_count; i++) {
@@ -202,6 +222,7 @@ static bool bundle_take_upstreams(struct bundle *b, struct wire *w)
         }
         b->upstream[i].count = count;
     }
+    bundle_take_learnt(b, w);
     return true;
 }
 

@@ -11,6 +11,7 @@
 #include "conf/conf.h"
 #include "proxy/address.h"
 #include "proxy/buf.h"
+#include "proxy/capabilities.h"
 #include "tls/certificate.h"
 #include "tls/ticket.h"
 
@@ -29,7 +30,8 @@ struct bundle {
     struct {
         size_t count;
         struct address at[CONF_ADDRESSES_MAX];
-    } upstream[CONF_UPSTREAMS_MAX]; /* resolved, in the order of conf->upstream */
+    } upstream[CONF_UPSTREAMS_MAX];                 /* resolved, in the order of conf->upstream */
+    struct capabilities learnt[CONF_UPSTREAMS_MAX]; /* what those MTAs offered when last asked */
     size_t socket_count;
     struct bundle_socket socket[BUNDLE_SOCKETS_MAX];
     int32_t first_channel; /* channel of worker i is descriptor first_channel + i, conf->workers of

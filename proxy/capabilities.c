@@ -133,30 +133,55 @@ static void capabilities_add(struct capabilities_text *to, const char *keyword,
     to->len += (size_t)len;
 }
 
-bool capabilities_write(struct buf *out, const struct capabilities *mta,
-                        const struct capabilities_offer *offer)
+static void capabilities_add_keywords(struct capabilities_text *to, unsigned extensions,
+                                      uint64_t size)
 {
-    struct capabilities_text to = {.len = 0};
-    unsigned offered = capabilities_offered(mta, offer->hidden);
-    uint64_t size = capabilities_size(mta, offer->max_size);
     char number[24] = "";
 
     if (size > 0)
         snprintf(number, sizeof(number), "%" PRIu64, size);
-    capabilities_add(&to, offer->hostname, "");
     for (size_t i = 0; i < CAPABILITIES_COUNT; i++) {
         unsigned extension = capabilities_table[i].extension;
 
-        if ((offered & extension) != 0)
-            capabilities_add(&to, capabilities_table[i].keyword,
+        if ((extensions & extension) != 0)
+            capabilities_add(to, capabilities_table[i].keyword,
                              extension == EXTENSION_SIZE ? number : "");
     }
+}
+
+static bool capabilities_give(struct buf *out, struct capabilities_text *to)
+{
+    if (to->full)
+        return false;
+    to->text[to->last + 3] = ' ';
+    return buf_append(out, to->text, to->len);
+}
+
+bool capabilities_write(struct buf *out, const struct capabilities *mta,
+                        const struct capabilities_offer *offer)
+{
+    struct capabilities_text to = {.len = 0};
+
+    capabilities_add(&to, offer->hostname, "");
+    capabilities_add_keywords(&to, capabilities_offered(mta, offer->hidden),
+                              capabilities_size(mta, offer->max_size));
     if (offer->starttls)
         capabilities_add(&to, "STARTTLS", "");
     if (offer->mechanisms != NULL)
         capabilities_add(&to, "AUTH", offer->mechanisms);
-    if (to.full)
-        return false;
-    to.text[to.last + 3] = ' ';
-    return buf_append(out, to.text, to.len);
+    return capabilities_give(out, &to);
+}
+
+bool capabilities_record(struct buf *out, const struct capabilities *mta, const char *name)
+{
+    struct capabilities_text to = {.len = 0};
+
+    capabilities_add(&to, name, "");
+    capabilities_add_keywords(&to, mta->extensions, mta->size);
+    return capabilities_give(out, &to);
+}
+
+bool capabilities_same(const struct capabilities *a, const struct capabilities *b)
+{
+    return a->known == b->known && a->extensions == b->extensions && a->size == b->size;
 }

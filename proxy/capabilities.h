@@ -38,4 +38,10 @@ unsigned capabilities_offered(const struct capabilities *mta, unsigned hidden);
 bool capabilities_write(struct buf *out, const struct capabilities *mta,
                         const struct capabilities_offer *offer);
 
+bool capabilities_same(const struct capabilities *a, const struct capabilities *b);
+
+/* What is known of an MTA in the form in which it was said, with `name` for a greeting, for a file
+ * that capabilities_learn reads back. */
+bool capabilities_record(struct buf *out, const struct capabilities *mta, const char *name);
+
 #endif

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "proxy/learnt.h"
 #include "proxy/log.h"
 #include "proxy/privileges.h"
 #include "tls/engine.h"
@@ -83,9 +84,11 @@ static bool resolve_upstream(struct edition *e, size_t index, char error[EDITION
 
 static bool resolve_upstreams(struct edition *e, char error[EDITION_ERROR_MAX])
 {
-    for (size_t i = 0; i < e->conf->upstream_count; i++)
+    for (size_t i = 0; i < e->conf->upstream_count; i++) {
         if (!resolve_upstream(e, i, error))
             return false;
+        learnt_load(&e->learnt[i], e->conf->state_dir, &e->conf->upstream[i]);
+    }
     return true;
 }
 

@@ -27,6 +27,7 @@ struct edition {
         size_t count;
         struct address at[CONF_ADDRESSES_MAX];
     } upstream[CONF_UPSTREAMS_MAX];
+    struct capabilities learnt[CONF_UPSTREAMS_MAX]; /* what the MTAs offered when last asked */
     struct ticket_keys tickets; /* from [tls] ticket_keys; count 0: the vault's own are used */
 };
 

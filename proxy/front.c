@@ -190,6 +190,8 @@ int front_run(void)
         return 1;
     f->bundle = bundle;
     f->conf = conf;
+    memcpy(f->learnt, bundle->learnt, sizeof f->learnt);
+    f->learnt_version = 1;
     pthread_mutex_init(&f->lock, NULL);
     for (size_t i = 0; i < conf->listener_count; i++)
         if (!open_port(f, i))

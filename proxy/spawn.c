@@ -114,6 +114,7 @@ static void fill_bundle(struct bundle *b, const struct edition *e, const struct 
         b->upstream[i].count = e->upstream[i].count;
         memcpy(b->upstream[i].at, e->upstream[i].at, sizeof b->upstream[i].at);
     }
+    memcpy(b->learnt, e->learnt, sizeof b->learnt);
     b->first_channel = FRONT_BUNDLE_FD + 1;
     int next = b->first_channel + (int)e->conf->workers;
     for (b->socket_count = 0; b->socket_count < sockets->count; b->socket_count++)

@@ -1,5 +1,6 @@
 #include "proxy/vault.h"
 
+#include <errno.h>
 #include <openssl/mem.h>
 #include <signal.h>
 #include <stdio.h>
@@ -10,6 +11,7 @@
 
 #include "proxy/answer.h"
 #include "proxy/edition.h"
+#include "proxy/learnt.h"
 #include "proxy/listen.h"
 #include "proxy/log.h"
 #include "proxy/privileges.h"
@@ -88,10 +90,28 @@ static void each_front(struct vault *v, void (*act)(struct spawn *s))
         act(v->all[i]);
 }
 
+static void keep_learnt(struct edition *e, const struct channel_frame *frame)
+{
+    size_t index = frame->as.learnt.upstream;
+    if (index >= e->conf->upstream_count)
+        return;
+    const struct conf_upstream *upstream = &e->conf->upstream[index];
+    e->learnt[index] = (struct capabilities){
+        .known = true, .extensions = frame->as.learnt.extensions, .size = frame->as.learnt.size};
+    if (!learnt_save(e->conf->state_dir, upstream, &e->learnt[index]))
+        log_say(LOG_LEVEL_INFO, "state_dir",
+                "what the MTA of upstream %s offers cannot be kept in %s: %s", upstream->name,
+                e->conf->state_dir, strerror(errno));
+}
+
 static void on_question(void *owner, struct spawn *s, struct link *l,
                         const struct channel_frame *frame)
 {
     struct vault *v = owner;
+    if (frame->type == CHANNEL_LEARNT) {
+        keep_learnt(spawn_edition(s), frame);
+        return;
+    }
     answers_take(v->answers, l, spawn_edition(s), frame);
 }
 
@@ -372,6 +392,8 @@ static int prepare(struct vault *v)
     if (v->edition == NULL)
         return say(2, error);
     static const struct listen_set none;
+    if (!privileges_own_dir(v->edition->conf->state_dir, v->edition->conf->user, error))
+        say(0, error); /* only what would be kept there is lost */
     if (!listen_open(&v->sockets, v->edition->conf, &none, error) || !open_log(v, error) ||
         !privileges_drop_vault(v->edition->conf->user, error))
         return say(1, error);

@@ -92,15 +92,25 @@ static void each_session(struct worker *w, void (*act)(struct session *s))
 /* --- what the MTAs offer
  * --------------------------------------------------------------------------------------- */
 
-void worker_learnt(struct worker *w, size_t upstream, const struct capabilities *c)
+static bool share(struct front *f, size_t upstream, const struct capabilities *c)
 {
-    struct front *f = w->front;
     pthread_mutex_lock(&f->lock);
-    if (memcmp(&f->learnt[upstream], c, sizeof *c) != 0) {
+    bool news = !capabilities_same(&f->learnt[upstream], c);
+    if (news) {
         f->learnt[upstream] = *c;
         f->learnt_version++;
     }
     pthread_mutex_unlock(&f->lock);
+    return news;
+}
+
+void worker_learnt(struct worker *w, size_t upstream, const struct capabilities *c)
+{
+    if (share(w->front, upstream, c) && w->link != NULL)
+        link_send(w->link, &(struct channel_frame){.type = CHANNEL_LEARNT,
+                                                   .as.learnt = {.upstream = (uint32_t)upstream,
+                                                                 .extensions = c->extensions,
+                                                                 .size = c->size}});
 }
 
 const struct capabilities *worker_capabilities(struct worker *w, size_t upstream)

@@ -97,6 +97,7 @@ static struct bundle *make_bundle(void)
     b->upstream[0].at[1] = resolve("::1", 25);
     b->upstream[1].count = 1;
     b->upstream[1].at[0] = resolve("192.0.2.1", 2525);
+    b->learnt[0] = (struct capabilities){.known = true, .extensions = 5, .size = 1ULL << 33};
     b->socket_count = 2;
     b->socket[0] = (struct bundle_socket){.listener = 1, .fd = 11};
     b->socket[1] = (struct bundle_socket){.listener = 0, .fd = 10};
@@ -169,6 +170,7 @@ static void everything_comes_back(void **state)
     assert_same_certificate(b->certificate[1], certificates[1]);
     for (size_t i = 0; i < 2; i++) {
         assert_int_equal(b->upstream[i].count, sent->upstream[i].count);
+        assert_true(capabilities_same(&b->learnt[i], &sent->learnt[i]));
         for (size_t j = 0; j < b->upstream[i].count; j++) {
             char text[ADDRESS_TEXT_MAX], expected[ADDRESS_TEXT_MAX];
             address_text(text, &b->upstream[i].at[j]);
@@ -224,15 +226,16 @@ static void another_version_is_none(void **state)
     buf_clear(&bytes);
 }
 
-/* Counted from the end, whose layout is fixed: sockets (2 x 8), first channel, log, ticket count,
- * two keys. */
+/* Counted from the end, whose layout is fixed: learnt (2 x 16), sockets (2 x 8), first channel,
+ * log, ticket count, two keys. */
 enum {
     FROM_TICKETS = 2 * TICKET_KEY_LEN + 4,
     FROM_LOG = FROM_TICKETS + 4,
     FROM_CHANNEL = FROM_LOG + 4,
     FROM_SOCKETS = FROM_CHANNEL + 2 * 8,
     FROM_SOCKET_COUNT = FROM_SOCKETS + 4,
-    FROM_LAST_ADDRESS = FROM_SOCKET_COUNT + 16 + 4, /* its length stands in front */
+    FROM_LEARNT = FROM_SOCKET_COUNT + 2 * 16,
+    FROM_LAST_ADDRESS = FROM_LEARNT + 16 + 4, /* its length stands in front */
     FROM_LAST_ADDRESS_COUNT = FROM_LAST_ADDRESS + 4,
 };
 

@@ -172,6 +172,31 @@ static void an_answer_without_room_leaves_nothing(void **state)
     assert_int_equal(buf_len(&b), 0);
 }
 
+static void what_is_recorded_is_learnt_again(void **state)
+{
+    const struct capabilities all[] = {
+        {.known = true,
+         .extensions = EXTENSION_SIZE | EXTENSION_8BITMIME | EXTENSION_DSN,
+         .size = 52428800},
+        {.known = true, .extensions = EXTENSION_SIZE},
+        {.known = true},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
+        struct capabilities again;
+        struct reply r;
+        struct buf b;
+
+        buf_init(&b, REPLY_TOTAL_MAX);
+        assert_true(capabilities_record(&b, &all[i], "127.0.0.1:25"));
+        assert_int_equal(reply_parse(&r, buf_data(&b), buf_len(&b)), REPLY_COMPLETE);
+        capabilities_learn(&again, &r, true);
+        assert_true(capabilities_same(&again, &all[i]));
+        buf_clear(&b);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -183,6 +208,7 @@ int main(void)
         cmocka_unit_test(the_smaller_size_counts),
         cmocka_unit_test(only_what_we_carry_is_offered),
         cmocka_unit_test(smtputf8_comes_with_8bitmime_only),
+        cmocka_unit_test(what_is_recorded_is_learnt_again),
         cmocka_unit_test(an_unknown_mta_offers_what_is_ours),
         cmocka_unit_test(an_answer_without_room_leaves_nothing),
     };
