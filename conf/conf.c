@@ -39,10 +39,11 @@ static void unknown_section(struct reading *r, const struct conf_place *at, cons
         conf_error(r->build->errors, at, NULL, "unknown section [%s]; did you mean [%s]?", name,
                    near);
     else
-        conf_error(r->build->errors, at, NULL,
-                   "unknown section [%s]; there are server, tls, listener, auth, upstream, message "
-                   "and log",
-                   name);
+        conf_error(
+            r->build->errors, at, NULL,
+            "unknown section [%s]; there are server, tls, listener, auth, upstream, message, "
+            "policy and log",
+            name);
 }
 
 /* `name` is what follows the section's word; empty: nothing does. */

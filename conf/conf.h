@@ -168,7 +168,8 @@ struct conf {
     uint64_t max_size; /* octets; 0: the MTA's SIZE, and where it gives none, 50M */
     enum conf_received received;
     enum conf_newline bare_newline;
-    struct conf_policy policy; /* [policy] */
+    /* [policy] */
+    struct conf_policy policy;
     /* [log] */
     enum conf_log_target log_target;
     enum conf_log_format log_format;

@@ -162,9 +162,23 @@ void conf_build_set(struct conf_build *b, const struct conf_place *at, const str
         key->type->clear != NULL)
         key->type->clear(&to, key);
     if (!origin->given || at->variable != NULL)
-        *origin = (struct conf_origin){true, *at};
+        *origin = (struct conf_origin){true, false, *at};
+    size_t told = b->errors->count;
     if (value_ok(b, at, &about, value) && !key->type->set(&to, key, value, why))
         conf_error(b->errors, at, &about, "%s", why);
+    origin->wrong = origin->wrong || b->errors->count > told;
+}
+
+bool conf_build_given(struct conf_build *b, enum conf_section_id section, const char *key,
+                      size_t instance)
+{
+    return conf_build_origin(b, conf_table_key(section, key), instance)->given;
+}
+
+bool conf_build_wrong(struct conf_build *b, enum conf_section_id section, const char *key,
+                      size_t instance)
+{
+    return conf_build_origin(b, conf_table_key(section, key), instance)->wrong;
 }
 
 void conf_build_blame(struct conf_build *b, enum conf_section_id section, const char *key,

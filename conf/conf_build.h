@@ -13,6 +13,7 @@
 
 struct conf_origin {
     bool given; /* by file or environment, right or wrong */
+    bool wrong; /* told; what follows from its value is not */
     struct conf_place place;
 };
 
@@ -42,6 +43,12 @@ void conf_build_set(struct conf_build *b, const struct conf_place *at, const str
 
 struct conf_origin *conf_build_origin(struct conf_build *b, const struct conf_key *key,
                                       size_t instance);
+
+/* By name, which must be in the table. */
+bool conf_build_given(struct conf_build *b, enum conf_section_id section, const char *key,
+                      size_t instance);
+bool conf_build_wrong(struct conf_build *b, enum conf_section_id section, const char *key,
+                      size_t instance);
 
 /* Tells an error about a key of an instance, at the place where it was given or the section begins.
  */

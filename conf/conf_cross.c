@@ -131,6 +131,74 @@ static void resolve_upstream(struct conf_build *b, size_t listener, bool told)
                      name, c->upstream[0].name);
 }
 
+static void blame(struct conf_build *b, size_t listener, const char *key, const char *what)
+{
+    conf_build_blame(b, CONF_SECTION_LISTENER, key, listener, "%s", what);
+}
+
+static bool given(struct conf_build *b, size_t listener, const char *key)
+{
+    return conf_build_given(b, CONF_SECTION_LISTENER, key, listener);
+}
+
+/* In clear anybody on the way can read and change mail: only for networks that are known, and never
+ * for passwords. */
+static void check_clear(struct conf_build *b, size_t listener)
+{
+    struct conf_listener *l = &b->conf->listener[listener];
+    if (l->tls != CONF_TLS_NONE)
+        return;
+    if (l->auth != CONF_AUTH_NONE)
+        blame(b, listener, "tls",
+              "none would let passwords go in clear; write starttls, or auth = none and the "
+              "trusted networks");
+    else if (l->trusted.count == 0)
+        blame(b, listener, "tls",
+              "none is for known networks only; name them in trusted, or write starttls");
+    if (l->require_tls && given(b, listener, "require_tls"))
+        blame(b, listener, "require_tls", "yes is impossible with tls = none; remove one of them");
+    l->require_tls = false;
+}
+
+static void check_gate(struct conf_build *b, size_t listener)
+{
+    const struct conf_listener *l = &b->conf->listener[listener];
+    if (l->auth != CONF_AUTH_REQUIRED) {
+        if (l->recipients.any && l->trusted.count == 0)
+            blame(b, listener, "recipients",
+                  "any would relay for everybody where auth is not required; name your domains, or "
+                  "the networks that may send in trusted");
+        return;
+    }
+    if (!l->recipients.any)
+        blame(b, listener, "recipients",
+              "would have no effect, since auth is required; remove it, or write auth = optional");
+    if (l->trusted.count > 0)
+        blame(b, listener, "trusted",
+              "would have no effect, since auth is required; remove it, or write auth = optional");
+}
+
+/* Who may come in and send where. What follows from a wrong value is nothing to tell. */
+static void check_door(struct conf_build *b, size_t listener)
+{
+    static const char *const keys[] = {"tls", "require_tls", "auth", "trusted", "recipients"};
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+        if (conf_build_wrong(b, CONF_SECTION_LISTENER, keys[i], listener))
+            return;
+    }
+    check_clear(b, listener);
+    check_gate(b, listener);
+}
+
+static void check_senders(struct conf_build *b)
+{
+    const struct conf_policy *p = &b->conf->policy;
+    if (p->senders != NULL && !p->sender_login &&
+        !conf_build_wrong(b, CONF_SECTION_POLICY, "sender", 0))
+        conf_build_blame(b, CONF_SECTION_POLICY, "senders", 0,
+                         "would have no effect, since sender is any; write sender = login");
+}
+
 void conf_cross_check(struct conf_build *b)
 {
     bool told = b->errors->count > 0;
@@ -138,7 +206,11 @@ void conf_cross_check(struct conf_build *b)
         if (b->conf->listener[l].min_version == 0)
             b->conf->listener[l].min_version = b->conf->min_version;
         resolve_upstream(b, l, told);
+        check_door(b, l);
     }
+    for (size_t u = 0; u < b->conf->upstream_count; u++)
+        b->conf->upstream[u].trace = b->conf->upstream[u].identity != CONF_IDENTITY_NONE;
+    check_senders(b);
     check_addresses(b);
     check_loops(b);
 }

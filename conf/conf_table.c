@@ -11,8 +11,8 @@ const struct conf_section conf_section[CONF_SECTIONS] = {
     [CONF_SECTION_UPSTREAM] = {"upstream", true, "mta", CONF_UPSTREAMS_MAX, false},
     [CONF_SECTION_LISTENER] = {"listener", true, NULL, CONF_LISTENERS_MAX, false},
     [CONF_SECTION_MESSAGE] = {"message", false, NULL, 1, false},
+    [CONF_SECTION_POLICY] = {"policy", false, NULL, 1, false},
     [CONF_SECTION_LOG] = {"log", false, NULL, 1, false},
-    [CONF_SECTION_POLICY] = {"policy", false, NULL, 1, true},
     [CONF_SECTION_CLUSTER] = {"cluster", false, NULL, 1, true},
     [CONF_SECTION_METRICS] = {"metrics", false, NULL, 1, true},
 };
@@ -24,10 +24,12 @@ static const struct conf_choice versions[] = {
 static const struct conf_choice listener_tls[] = {{"implicit", CONF_IMPLICIT},
                                                   {"starttls", CONF_STARTTLS},
                                                   {"auto", CONF_NOT_YET},
-                                                  {"none", CONF_NOT_YET},
+                                                  {"none", CONF_TLS_NONE},
                                                   {NULL, 0}};
-static const struct conf_choice listener_auth[] = {
-    {"required", 0}, {"optional", CONF_NOT_YET}, {"none", CONF_NOT_YET}, {NULL, 0}};
+static const struct conf_choice listener_auth[] = {{"required", CONF_AUTH_REQUIRED},
+                                                   {"optional", CONF_AUTH_OPTIONAL},
+                                                   {"none", CONF_AUTH_NONE},
+                                                   {NULL, 0}};
 static const struct conf_choice mechanisms[] = {
     {"PLAIN", CONF_PLAIN},           {"LOGIN", CONF_LOGIN},
     {"SCRAM-SHA-256", CONF_NOT_YET}, {"SCRAM-SHA-256-PLUS", CONF_NOT_YET},
@@ -35,13 +37,14 @@ static const struct conf_choice mechanisms[] = {
     {"EXTERNAL", CONF_NOT_YET},      {NULL, 0}};
 static const struct conf_choice upstream_tls[] = {
     {"none", 0}, {"starttls", CONF_NOT_YET}, {"implicit", CONF_NOT_YET}, {NULL, 0}};
-static const struct conf_choice identity[] = {{"received", 1},
-                                              {"none", 0},
-                                              {"xclient", CONF_NOT_YET},
-                                              {"proxy-v1", CONF_NOT_YET},
-                                              {"proxy-v2", CONF_NOT_YET},
+static const struct conf_choice identity[] = {{"received", CONF_IDENTITY_RECEIVED},
+                                              {"none", CONF_IDENTITY_NONE},
+                                              {"xclient", CONF_IDENTITY_XCLIENT},
+                                              {"proxy-v1", CONF_IDENTITY_PROXY_V1},
+                                              {"proxy-v2", CONF_IDENTITY_PROXY_V2},
                                               {"transparent", CONF_NOT_YET},
                                               {NULL, 0}};
+static const struct conf_choice sender[] = {{"any", false}, {"login", true}, {NULL, 0}};
 static const struct conf_choice helo[] = {
     {"client", CONF_HELO_CLIENT}, {"proxy", CONF_HELO_PROXY}, {NULL, 0}};
 static const struct conf_choice hide[] = {{"none", 0},
@@ -108,14 +111,18 @@ const struct conf_key conf_key[] = {
 
     {CONF_SECTION_UPSTREAM, "address", &conf_type_addresses, IN(conf_upstream, address), "127.0.0.1:25", NULL, 0, 0, NULL},
     {CONF_SECTION_UPSTREAM, "tls", &conf_type_choice, NOWHERE, "none", NULL, 0, 0, upstream_tls},
-    {CONF_SECTION_UPSTREAM, "identity", &conf_type_choice, IN(conf_upstream, trace), "received", NULL, 0, 0, identity},
+    {CONF_SECTION_UPSTREAM, "identity", &conf_type_choice, IN(conf_upstream, identity), "received", NULL, 0, 0, identity},
     {CONF_SECTION_UPSTREAM, "helo", &conf_type_choice, IN(conf_upstream, helo), "client", NULL, 0, 0, helo},
     {CONF_SECTION_UPSTREAM, "hide", &conf_type_set, IN(conf_upstream, hide), "none", NULL, 0, 0, hide},
     {CONF_SECTION_UPSTREAM, "queue_timeout", &conf_type_time, IN(conf_upstream, queue_timeout), "30s", NULL, 0, HOUR, NULL},
     {CONF_SECTION_UPSTREAM, "connect_timeout", &conf_type_time, IN(conf_upstream, connect_timeout), "5s", NULL, 10, 10 * MINUTE, NULL},
     {CONF_SECTION_UPSTREAM, "reply_timeout", &conf_type_time, IN(conf_upstream, reply_timeout), "5m", NULL, 100, HOUR, NULL},
     {CONF_SECTION_UPSTREAM, "data_timeout", &conf_type_time, IN(conf_upstream, data_timeout), "10m", NULL, 100, HOUR, NULL},
-    NOT_YET(CONF_SECTION_UPSTREAM, "max_connections"),
+    {CONF_SECTION_UPSTREAM, "banner_timeout", &conf_type_time, IN(conf_upstream, banner_timeout), "5m", NULL, 100, HOUR, NULL},
+    {CONF_SECTION_UPSTREAM, "data_init_timeout", &conf_type_time, IN(conf_upstream, data_init_timeout), "2m", NULL, 100, HOUR, NULL},
+    {CONF_SECTION_UPSTREAM, "block_timeout", &conf_type_time, IN(conf_upstream, block_timeout), "3m", NULL, 100, HOUR, NULL},
+    {CONF_SECTION_UPSTREAM, "max_connections", &conf_type_number, IN(conf_upstream, max_connections), "15", NULL, 1, 1000, NULL},
+    {CONF_SECTION_UPSTREAM, "messages_per_connection", &conf_type_number, IN(conf_upstream, messages_per_connection), "10", NULL, 1, 1000, NULL},
     NOT_YET(CONF_SECTION_UPSTREAM, "ca"),
     NOT_YET(CONF_SECTION_UPSTREAM, "username"),
     NOT_YET(CONF_SECTION_UPSTREAM, "password_file"),
@@ -123,27 +130,29 @@ const struct conf_key conf_key[] = {
     {CONF_SECTION_LISTENER, "address", &conf_type_addresses, IN(conf_listener, address), NULL, NULL, 0, 0, NULL},
     {CONF_SECTION_LISTENER, "tls", &conf_type_choice, IN(conf_listener, tls), NULL, NULL, 0, 0, listener_tls},
     {CONF_SECTION_LISTENER, "require_tls", &conf_type_choice, IN(conf_listener, require_tls), "yes", NULL, 0, 0, booleans},
-    {CONF_SECTION_LISTENER, "auth", &conf_type_choice, NOWHERE, "required", NULL, 0, 0, listener_auth},
+    {CONF_SECTION_LISTENER, "auth", &conf_type_choice, IN(conf_listener, auth), "required", NULL, 0, 0, listener_auth},
     {CONF_SECTION_LISTENER, "upstream", &conf_type_upstream, NOWHERE, "mta", NULL, 0, 0, NULL},
     {CONF_SECTION_LISTENER, "min_version", &conf_type_choice, IN(conf_listener, min_version), NULL, "that of [tls]", 0, 0, versions},
-    NOT_YET(CONF_SECTION_LISTENER, "trusted"),
-    NOT_YET(CONF_SECTION_LISTENER, "recipients"),
-    NOT_YET(CONF_SECTION_LISTENER, "proxy_protocol"),
+    {CONF_SECTION_LISTENER, "trusted", &conf_type_networks, IN(conf_listener, trusted), "none", NULL, 0, 0, NULL},
+    {CONF_SECTION_LISTENER, "recipients", &conf_type_domains, IN(conf_listener, recipients), "any", NULL, 0, 0, NULL},
+    {CONF_SECTION_LISTENER, "proxy_protocol", &conf_type_networks, IN(conf_listener, proxy_protocol), "none", NULL, 0, 0, NULL},
+    {CONF_SECTION_LISTENER, "idle_timeout", &conf_type_time, IN(conf_listener, idle_timeout), "5m", NULL, 10 * SECOND, HOUR, NULL},
 
     {CONF_SECTION_MESSAGE, "max_size", &conf_type_size, IN(conf, max_size), NULL, "the MTA's SIZE, else 50M", 1, 1024 * GIGA, NULL},
     {CONF_SECTION_MESSAGE, "received", &conf_type_choice, IN(conf, received), "full", NULL, 0, 0, received},
     {CONF_SECTION_MESSAGE, "bare_newline", &conf_type_choice, IN(conf, bare_newline), "normalize", NULL, 0, 0, newline},
 
+    {CONF_SECTION_POLICY, "sender", &conf_type_choice, IN(conf, policy.sender_login), "any", NULL, 0, 0, sender},
+    {CONF_SECTION_POLICY, "senders", &conf_type_path, IN(conf, policy.senders), NULL, "none", 0, 0, NULL},
+    {CONF_SECTION_POLICY, "messages", &conf_type_rate, IN(conf, policy.messages), "off", NULL, SECOND, 24 * HOUR, NULL},
+    {CONF_SECTION_POLICY, "recipients", &conf_type_rate, IN(conf, policy.recipients), "off", NULL, SECOND, 24 * HOUR, NULL},
+    {CONF_SECTION_POLICY, "sessions_per_client", &conf_type_number, IN(conf, policy.sessions_per_client), "50", NULL, 0, 1000000, NULL},
+    {CONF_SECTION_POLICY, "connects_per_client", &conf_type_rate, IN(conf, policy.connects_per_client), "100/1m", NULL, SECOND, 24 * HOUR, NULL},
+
     {CONF_SECTION_LOG, "target", &conf_type_choice, IN(conf, log_target), "stderr", NULL, 0, 0, target},
     {CONF_SECTION_LOG, "format", &conf_type_choice, IN(conf, log_format), "logfmt", NULL, 0, 0, format},
     {CONF_SECTION_LOG, "level", &conf_type_choice, IN(conf, log_level), "info", NULL, 0, 0, level},
 
-    NOT_YET(CONF_SECTION_POLICY, "sender"),
-    NOT_YET(CONF_SECTION_POLICY, "senders"),
-    NOT_YET(CONF_SECTION_POLICY, "messages"),
-    NOT_YET(CONF_SECTION_POLICY, "recipients"),
-    NOT_YET(CONF_SECTION_POLICY, "sessions_per_client"),
-    NOT_YET(CONF_SECTION_POLICY, "connects_per_client"),
     NOT_YET(CONF_SECTION_CLUSTER, "redis"),
     NOT_YET(CONF_SECTION_METRICS, "address"),
 };

@@ -8,12 +8,10 @@
 #include "conf/conf_strings.h"
 #include "conf/conf_value.h"
 
-#define WORD_MAX 256
+#define WORD_MAX CONF_TYPE_WORD_MAX
 #define JOINED_MAX 4096
 
-static bool wrong(char *why, const char *format, ...) __attribute__((format(printf, 2, 3)));
-
-static bool wrong(char *why, const char *format, ...)
+bool conf_type_wrong(char *why, const char *format, ...)
 {
     va_list args;
     va_start(args, format);
@@ -22,7 +20,7 @@ static bool wrong(char *why, const char *format, ...)
     return false;
 }
 
-static void *field(const void *record, const struct conf_key *key)
+void *conf_type_field(const void *record, const struct conf_key *key)
 {
     return (char *)(uintptr_t)record + key->offset;
 }
@@ -62,19 +60,19 @@ static uint64_t fetch(const void *at, size_t size)
     return wide | middle | narrow | bit;
 }
 
-/* What is written must be readable again: a line of `key = item` has to fit. */
-static bool fits(const struct conf_key *key, size_t item_len, char *why)
+bool conf_type_fits(const struct conf_key *key, size_t item_len, char *why)
 {
     size_t room = CONF_LINE_MAX - strlen(key->name) - strlen(" = ");
     return item_len <= room ||
-           wrong(why, "has a value of %zu octets, more than %zu; make it shorter", item_len, room);
+           conf_type_wrong(why, "has a value of %zu octets, more than %zu; make it shorter",
+                           item_len, room);
 }
 
-static const char *copy(const struct conf_target *to, const char *text, size_t len, char *why)
+const char *conf_type_copy(const struct conf_target *to, const char *text, size_t len, char *why)
 {
     const char *kept = conf_strings_add(to->conf, text, len);
     if (kept == NULL)
-        wrong(why, "cannot be kept: out of memory");
+        conf_type_wrong(why, "cannot be kept: out of memory");
     return kept;
 }
 
@@ -83,19 +81,19 @@ static const char *copy(const struct conf_target *to, const char *text, size_t l
 static bool set_text(const struct conf_target *to, const struct conf_key *key, const char *value,
                      bool ok, const char *expects, char *why)
 {
-    if (!fits(key, strlen(value), why))
+    if (!conf_type_fits(key, strlen(value), why))
         return false;
     if (!ok)
-        return wrong(why, "\"%.100s\" is not %s", value, expects);
-    const char *kept = copy(to, value, strlen(value), why);
-    memcpy(field(to->record, key), &kept, sizeof kept);
+        return conf_type_wrong(why, "\"%.100s\" is not %s", value, expects);
+    const char *kept = conf_type_copy(to, value, strlen(value), why);
+    memcpy(conf_type_field(to->record, key), &kept, sizeof kept);
     return kept != NULL;
 }
 
 static const char *text_of(const void *record, const struct conf_key *key)
 {
     const char *text;
-    memcpy(&text, field(record, key), sizeof text);
+    memcpy(&text, conf_type_field(record, key), sizeof text);
     return text;
 }
 
@@ -149,9 +147,9 @@ static bool set_in_range(const struct conf_target *to, const struct conf_key *ke
         char least[CONF_VALUE_TEXT_MAX], most[CONF_VALUE_TEXT_MAX];
         as_text(least, key->least);
         as_text(most, key->most);
-        return wrong(why, "%.40s is out of range; use %s to %s", value, least, most);
+        return conf_type_wrong(why, "%.40s is out of range; use %s to %s", value, least, most);
     }
-    store(field(to->record, key), key->size, number);
+    store(conf_type_field(to->record, key), key->size, number);
     return true;
 }
 
@@ -160,7 +158,7 @@ static bool set_number(const struct conf_target *to, const struct conf_key *key,
 {
     uint64_t number;
     if (!conf_value_number(&number, value))
-        return wrong(why, "\"%.100s\" is not a number; write digits only", value);
+        return conf_type_wrong(why, "\"%.100s\" is not a number; write digits only", value);
     return set_in_range(to, key, number, value, plain_text, why);
 }
 
@@ -169,7 +167,7 @@ static bool set_size(const struct conf_target *to, const struct conf_key *key, c
 {
     uint64_t number;
     if (!conf_value_size(&number, value))
-        return wrong(
+        return conf_type_wrong(
             why, "\"%.100s\" is not a size; write a number of octets, or one with k, M or G: 50M",
             value);
     return set_in_range(to, key, number, value, conf_value_size_text, why);
@@ -180,8 +178,8 @@ static bool set_time(const struct conf_target *to, const struct conf_key *key, c
 {
     uint64_t number;
     if (!conf_value_time(&number, value))
-        return wrong(why, "\"%.100s\" is not a time; write a number with ms, s, m, h or d: 30s",
-                     value);
+        return conf_type_wrong(
+            why, "\"%.100s\" is not a time; write a number with ms, s, m, h or d: 30s", value);
     return set_in_range(to, key, number, value, conf_value_time_text, why);
 }
 
@@ -189,7 +187,7 @@ static bool write_number_as(FILE *out, const void *record, const struct conf_key
                             number_text *as_text)
 {
     char text[CONF_VALUE_TEXT_MAX];
-    uint64_t number = fetch(field(record, key), key->size);
+    uint64_t number = fetch(conf_type_field(record, key), key->size);
     if (number == 0 && key->absent != NULL)
         return false;
     as_text(text, number);
@@ -246,10 +244,10 @@ static bool choose(int *value, const struct conf_key *key, const char *word, siz
             continue;
         *value = c->value;
         return c->value != CONF_NOT_YET ||
-               wrong(why, "%s is not supported yet; what there is: %s", c->word, known);
+               conf_type_wrong(why, "%s is not supported yet; what there is: %s", c->word, known);
     }
-    return wrong(why, "\"%.*s\" is unknown; what there is: %s", (int)(len < 100 ? len : 100), word,
-                 known);
+    return conf_type_wrong(why, "\"%.*s\" is unknown; what there is: %s",
+                           (int)(len < 100 ? len : 100), word, known);
 }
 
 static bool set_choice(const struct conf_target *to, const struct conf_key *key, const char *value,
@@ -258,7 +256,7 @@ static bool set_choice(const struct conf_target *to, const struct conf_key *key,
     int chosen;
     if (!choose(&chosen, key, value, strlen(value), why))
         return false;
-    store(field(to->record, key), key->size, (uint64_t)chosen);
+    store(conf_type_field(to->record, key), key->size, (uint64_t)chosen);
     return true;
 }
 
@@ -266,7 +264,7 @@ static bool write_choice(FILE *out, const struct conf *c, const void *record,
                          const struct conf_key *key)
 {
     (void)c;
-    uint64_t value = fetch(field(record, key), key->size);
+    uint64_t value = fetch(conf_type_field(record, key), key->size);
     for (const struct conf_choice *choice = key->choices; choice->word != NULL; choice++) {
         if (choice->value >= 0 && (uint64_t)choice->value == value) {
             fprintf(out, "%s = %s\n", key->name, choice->word);
@@ -282,7 +280,7 @@ static bool set_set(const struct conf_target *to, const struct conf_key *key, co
     const char *word, *cursor = value;
     size_t len, words = 0;
     bool none = false;
-    uint64_t bits = fetch(field(to->record, key), key->size);
+    uint64_t bits = fetch(conf_type_field(to->record, key), key->size);
     while (conf_value_word(&word, &len, &cursor, CONF_VALUE_SEPARATORS)) {
         int bit;
         if (!choose(&bit, key, word, len, why))
@@ -292,23 +290,23 @@ static bool set_set(const struct conf_target *to, const struct conf_key *key, co
         words++;
     }
     if (words == 0)
-        return wrong(why, "names nothing; remove the line to get the default");
+        return conf_type_wrong(why, "names nothing; remove the line to get the default");
     if (none && bits != 0)
-        return wrong(why, "has none beside other words; keep one or the other");
-    store(field(to->record, key), key->size, bits);
+        return conf_type_wrong(why, "has none beside other words; keep one or the other");
+    store(conf_type_field(to->record, key), key->size, bits);
     return true;
 }
 
 static void clear_set(const struct conf_target *to, const struct conf_key *key)
 {
-    store(field(to->record, key), key->size, 0);
+    store(conf_type_field(to->record, key), key->size, 0);
 }
 
 static bool write_set(FILE *out, const struct conf *c, const void *record,
                       const struct conf_key *key)
 {
     (void)c;
-    uint64_t bits = fetch(field(record, key), key->size);
+    uint64_t bits = fetch(conf_type_field(record, key), key->size);
     fprintf(out, "%s =", key->name);
     for (const struct conf_choice *choice = key->choices; choice->word != NULL; choice++) {
         bool in = choice->value > 0 && (bits & (uint64_t)choice->value) != 0;
@@ -345,29 +343,29 @@ static bool set_joined(const struct conf_target *to, const struct conf_key *key,
     size_t len, used = before != NULL ? strlen(before) : 0;
     memcpy(joined, before != NULL ? before : "", used);
     while (conf_value_word(&word, &len, &cursor, JOINED_SEPARATORS)) {
-        if (!fits(key, len, why))
+        if (!conf_type_fits(key, len, why))
             return false;
         if (!joined_word_ok(word, len))
-            return wrong(why, "\"%.*s\" is not a name that the TLS library could know", (int)len,
-                         word);
+            return conf_type_wrong(why, "\"%.*s\" is not a name that the TLS library could know",
+                                   (int)len, word);
         if (used + 1 + len >= sizeof joined)
-            return wrong(why, "has more than 4,095 octets in all; name fewer");
+            return conf_type_wrong(why, "has more than 4,095 octets in all; name fewer");
         if (used > 0)
             joined[used++] = ':';
         memcpy(joined + used, word, len);
         used += len;
     }
     if (used == 0)
-        return wrong(why, "names nothing; remove the line to get the default");
-    const char *kept = copy(to, joined, used, why);
-    memcpy(field(to->record, key), &kept, sizeof kept);
+        return conf_type_wrong(why, "names nothing; remove the line to get the default");
+    const char *kept = conf_type_copy(to, joined, used, why);
+    memcpy(conf_type_field(to->record, key), &kept, sizeof kept);
     return kept != NULL;
 }
 
 static void clear_joined(const struct conf_target *to, const struct conf_key *key)
 {
     const char *nothing = NULL;
-    memcpy(field(to->record, key), &nothing, sizeof nothing);
+    memcpy(conf_type_field(to->record, key), &nothing, sizeof nothing);
 }
 
 static bool write_joined(FILE *out, const struct conf *c, const void *record,
@@ -390,21 +388,21 @@ const struct conf_type conf_type_joined = {set_joined, clear_joined, write_joine
 static bool add_address(const struct conf_target *to, const struct conf_key *key, const char *word,
                         size_t len, char *why)
 {
-    struct conf_addresses *list = field(to->record, key);
+    struct conf_addresses *list = conf_type_field(to->record, key);
     char text[WORD_MAX], host[CONF_VALUE_HOST_MAX + 1];
     const char *reason;
     uint16_t port;
-    if (!fits(key, len, why))
+    if (!conf_type_fits(key, len, why))
         return false;
     memcpy(text, word, len);
     text[len] = '\0';
     if (!conf_value_address(host, &port, &reason, text))
-        return wrong(why, "\"%.100s\" %s", text, reason);
+        return conf_type_wrong(why, "\"%.100s\" %s", text, reason);
     if (key->section == CONF_SECTION_UPSTREAM && strcmp(host, "*") == 0)
-        return wrong(why, "\"%s\" is no place to connect to; name the MTA's host", text);
+        return conf_type_wrong(why, "\"%s\" is no place to connect to; name the MTA's host", text);
     if (list->count == CONF_ADDRESSES_MAX)
-        return wrong(why, "has more than %d addresses; name fewer", CONF_ADDRESSES_MAX);
-    list->at[list->count].host = copy(to, host, strlen(host), why);
+        return conf_type_wrong(why, "has more than %d addresses; name fewer", CONF_ADDRESSES_MAX);
+    list->at[list->count].host = conf_type_copy(to, host, strlen(host), why);
     list->at[list->count].port = port;
     return list->at[list->count++].host != NULL;
 }
@@ -418,12 +416,12 @@ static bool set_addresses(const struct conf_target *to, const struct conf_key *k
         if (!add_address(to, key, word, len, why))
             return false;
     }
-    return words > 0 || wrong(why, "names nothing; write host:port");
+    return words > 0 || conf_type_wrong(why, "names nothing; write host:port");
 }
 
 static void clear_addresses(const struct conf_target *to, const struct conf_key *key)
 {
-    struct conf_addresses *list = field(to->record, key);
+    struct conf_addresses *list = conf_type_field(to->record, key);
     list->count = 0;
 }
 
@@ -431,7 +429,7 @@ static bool write_addresses(FILE *out, const struct conf *c, const void *record,
                             const struct conf_key *key)
 {
     (void)c;
-    const struct conf_addresses *list = field(record, key);
+    const struct conf_addresses *list = conf_type_field(record, key);
     for (size_t i = 0; i < list->count; i++) {
         bool six = strchr(list->at[i].host, ':') != NULL;
         fprintf(out, "%s = %s%s%s:%u\n", key->name, six ? "[" : "", list->at[i].host,
@@ -451,8 +449,8 @@ static bool take_path(const char **path, const struct conf_target *to, const cha
     memcpy(text, word, len);
     text[len] = '\0';
     if (!conf_value_path(text))
-        return wrong(why, "\"%.100s\" is not a path; it starts with /", text);
-    *path = copy(to, text, len, why);
+        return conf_type_wrong(why, "\"%.100s\" is not a path; it starts with /", text);
+    *path = conf_type_copy(to, text, len, why);
     return *path != NULL;
 }
 
@@ -463,23 +461,24 @@ static bool add_certificate(const struct conf_target *to, const struct conf_key 
     char text[WORD_MAX];
     const char *word, *cursor = text;
     size_t len;
-    if (!fits(key, pair_len, why))
+    if (!conf_type_fits(key, pair_len, why))
         return false;
     if (c->certificate_count == CONF_CERTIFICATES_MAX)
-        return wrong(why, "is given more than %d times; name fewer", CONF_CERTIFICATES_MAX);
+        return conf_type_wrong(why, "is given more than %d times; name fewer",
+                               CONF_CERTIFICATES_MAX);
     struct conf_certificate *at = &c->certificate[c->certificate_count];
     memcpy(text, pair, pair_len);
     text[pair_len] = '\0';
     if (!conf_value_word(&word, &len, &cursor, " \t"))
-        return wrong(why, "has nothing between two commas; remove one");
+        return conf_type_wrong(why, "has nothing between two commas; remove one");
     if (!take_path(&at->chain, to, word, len, why))
         return false;
     at->key = at->chain;
     if (conf_value_word(&word, &len, &cursor, " \t") && !take_path(&at->key, to, word, len, why))
         return false;
     if (conf_value_word(&word, &len, &cursor, " \t"))
-        return wrong(why,
-                     "has more than CHAIN.pem KEY.pem; give the key once for each certificate");
+        return conf_type_wrong(
+            why, "has more than CHAIN.pem KEY.pem; give the key once for each certificate");
     c->certificate_count++;
     return true;
 }
@@ -493,7 +492,7 @@ static bool set_certificates(const struct conf_target *to, const struct conf_key
         if (!add_certificate(to, key, pair, len, why))
             return false;
     }
-    return pairs > 0 || wrong(why, "names nothing; write CHAIN.pem KEY.pem");
+    return pairs > 0 || conf_type_wrong(why, "names nothing; write CHAIN.pem KEY.pem");
 }
 
 static void clear_certificates(const struct conf_target *to, const struct conf_key *key)
@@ -527,12 +526,15 @@ static bool backend_ok(const char *spec, char *why)
     size_t scheme = strcspn(spec, ":");
     for (size_t i = 0; later[i] != NULL; i++) {
         if (strlen(later[i]) == scheme && strncmp(spec, later[i], scheme) == 0)
-            return wrong(why, "%s: is not supported yet; use file:/etc/vestibule/users", later[i]);
+            return conf_type_wrong(why, "%s: is not supported yet; use file:/etc/vestibule/users",
+                                   later[i]);
     }
     if (strncmp(spec, "file:", 5) != 0)
-        return wrong(why, "\"%.100s\" is not a backend; write file:/etc/vestibule/users", spec);
+        return conf_type_wrong(why, "\"%.100s\" is not a backend; write file:/etc/vestibule/users",
+                               spec);
     return conf_value_path(spec + 5) ||
-           wrong(why, "\"%.100s\" names no path; write file: and a path that starts with /", spec);
+           conf_type_wrong(
+               why, "\"%.100s\" names no path; write file: and a path that starts with /", spec);
 }
 
 static bool add_backend(const struct conf_target *to, const struct conf_key *key, const char *word,
@@ -540,15 +542,15 @@ static bool add_backend(const struct conf_target *to, const struct conf_key *key
 {
     struct conf *c = to->conf;
     char spec[WORD_MAX];
-    if (!fits(key, len, why))
+    if (!conf_type_fits(key, len, why))
         return false;
     memcpy(spec, word, len);
     spec[len] = '\0';
     if (!backend_ok(spec, why))
         return false;
     if (c->backend_count == CONF_BACKENDS_MAX)
-        return wrong(why, "names more than %d; name fewer", CONF_BACKENDS_MAX);
-    c->backend[c->backend_count] = copy(to, spec, len, why);
+        return conf_type_wrong(why, "names more than %d; name fewer", CONF_BACKENDS_MAX);
+    c->backend[c->backend_count] = conf_type_copy(to, spec, len, why);
     return c->backend[c->backend_count++] != NULL;
 }
 
@@ -561,7 +563,7 @@ static bool set_backends(const struct conf_target *to, const struct conf_key *ke
         if (!add_backend(to, key, word, len, why))
             return false;
     }
-    return words > 0 || wrong(why, "names nothing; write file:/etc/vestibule/users");
+    return words > 0 || conf_type_wrong(why, "names nothing; write file:/etc/vestibule/users");
 }
 
 static void clear_backends(const struct conf_target *to, const struct conf_key *key)
@@ -586,9 +588,9 @@ const struct conf_type conf_type_backends = {set_backends, clear_backends, write
 static bool set_upstream(const struct conf_target *to, const struct conf_key *key,
                          const char *value, char *why)
 {
-    if (!fits(key, strlen(value), why))
+    if (!conf_type_fits(key, strlen(value), why))
         return false;
-    *to->upstream_name = copy(to, value, strlen(value), why);
+    *to->upstream_name = conf_type_copy(to, value, strlen(value), why);
     return *to->upstream_name != NULL;
 }
 

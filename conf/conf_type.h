@@ -9,6 +9,7 @@
 #include "conf/conf_table.h"
 
 #define CONF_WHY_MAX 512
+#define CONF_TYPE_WORD_MAX 256 /* any word that conf_type_fits, and a NUL */
 
 /* Where a value goes. */
 struct conf_target {
@@ -41,5 +42,18 @@ extern const struct conf_type conf_type_addresses;    /* struct conf_addresses *
 extern const struct conf_type conf_type_certificates; /* those of struct conf */
 extern const struct conf_type conf_type_backends;     /* those of struct conf */
 extern const struct conf_type conf_type_upstream;     /* a listener's */
+extern const struct conf_type conf_type_networks;     /* struct conf_networks */
+extern const struct conf_type conf_type_domains;      /* struct conf_domains */
+extern const struct conf_type conf_type_rate; /* struct conf_rate; the range is the period's */
+
+/* What the kinds are made of; `why` has CONF_WHY_MAX octets. */
+
+/* False, always. */
+bool conf_type_wrong(char *why, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void *conf_type_field(const void *record, const struct conf_key *key);
+/* What is written must be readable again: a line of `key = item` has to fit. */
+bool conf_type_fits(const struct conf_key *key, size_t item_len, char *why);
+/* Kept as long as the configuration; NULL: out of memory, told. */
+const char *conf_type_copy(const struct conf_target *to, const char *text, size_t len, char *why);
 
 #endif

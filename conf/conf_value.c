@@ -206,6 +206,111 @@ bool conf_value_address(char host[CONF_VALUE_HOST_MAX + 1], uint16_t *port, cons
     return true;
 }
 
+static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
+
+static bool is_mapped(const uint8_t address[16])
+{
+    return memcmp(address, mapped, sizeof mapped) == 0;
+}
+
+/* The octets of an address without its prefix; `most` is what its prefix may count. */
+static bool network_address(uint8_t address[16], unsigned *most, const char *text, size_t len)
+{
+    char alone[INET6_ADDRSTRLEN];
+    if (len >= sizeof alone)
+        return false;
+    memcpy(alone, text, len);
+    alone[len] = '\0';
+    *most = 32;
+    memcpy(address, mapped, sizeof mapped);
+    if (inet_pton(AF_INET, alone, address + sizeof mapped) == 1)
+        return true;
+    *most = 128;
+    return inet_pton(AF_INET6, alone, address) == 1;
+}
+
+static bool clear_behind(const uint8_t address[16], unsigned bits)
+{
+    for (unsigned bit = bits; bit < 128; bit++) {
+        if ((address[bit / 8] & (0x80 >> bit % 8)) != 0)
+            return false;
+    }
+    return true;
+}
+
+bool conf_value_network(uint8_t address[16], uint8_t *bits, const char **why, const char *text)
+{
+    size_t len = strcspn(text, "/");
+    unsigned most;
+    uint64_t prefix;
+    *why = "is not a network; write 192.0.2.0/24, 2001:db8::/32 or one address";
+    if (!network_address(address, &most, text, len))
+        return false;
+    prefix = most;
+    *why = "has no valid prefix; it is a number up to 32 for IPv4, up to 128 for IPv6";
+    if (text[len] == '/' && (!conf_value_number(&prefix, text + len + 1) || prefix > most))
+        return false;
+    *bits = (uint8_t)(prefix + 128 - most);
+    *why = "has bits behind its prefix; write the network's first address or a longer prefix";
+    return clear_behind(address, *bits);
+}
+
+void conf_value_network_text(char out[CONF_VALUE_NETWORK_MAX], const uint8_t address[16],
+                             uint8_t bits)
+{
+    char alone[INET6_ADDRSTRLEN] = "";
+    bool four = is_mapped(address) && bits >= 96;
+    inet_ntop(four ? AF_INET : AF_INET6, four ? address + sizeof mapped : address, alone,
+              sizeof alone);
+    if (bits == 128)
+        snprintf(out, CONF_VALUE_NETWORK_MAX, "%s", alone);
+    else
+        snprintf(out, CONF_VALUE_NETWORK_MAX, "%s/%u", alone, four ? bits - 96U : bits);
+}
+
+/* Of IPv4, or wider and with all of it inside: ::/80 is as much of IPv4 as 0.0.0.0/0. */
+static bool reaches_four(const uint8_t address[16], unsigned bits)
+{
+    for (unsigned bit = 0; bit < bits && bit < 96; bit++) {
+        if (((address[bit / 8] ^ mapped[bit / 8]) & (0x80 >> bit % 8)) != 0)
+            return false;
+    }
+    return true;
+}
+
+bool conf_value_network_wide(const uint8_t address[16], uint8_t bits)
+{
+    return bits < (reaches_four(address, bits) ? 96 + 8 : 7);
+}
+
+static char lower(char c)
+{
+    return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
+}
+
+bool conf_value_domain(char out[CONF_VALUE_HOST_MAX + 1], const char *text)
+{
+    size_t len = strlen(text);
+    if (len > 0 && text[len - 1] == '.')
+        len--;
+    if (len > CONF_VALUE_HOST_MAX)
+        return false;
+    for (size_t i = 0; i < len; i++)
+        out[i] = lower(text[i]);
+    out[len] = '\0';
+    return labels(out, false) && out[strspn(out, "0123456789.")] != '\0';
+}
+
+bool conf_value_rate(uint32_t *count, uint64_t *period_ms, const char *text)
+{
+    const char *rest;
+    uint64_t number;
+    if (!digits(&number, &rest, text) || *rest != '/' || number == 0 || number > UINT32_MAX)
+        return false;
+    *count = (uint32_t)number;
+    return conf_value_time(period_ms, rest + 1) && *period_ms != 0;
+}
+
 bool conf_value_word(const char **word, size_t *len, const char **cursor, const char *separators)
 {
     *word = *cursor + strspn(*cursor, separators);

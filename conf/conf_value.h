@@ -9,8 +9,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define CONF_VALUE_TEXT_MAX 32  /* a size or time written out */
-#define CONF_VALUE_HOST_MAX 253 /* RFC 1035 2.3.4, without the final dot */
+#define CONF_VALUE_TEXT_MAX 32    /* a size or time written out */
+#define CONF_VALUE_NETWORK_MAX 50 /* an IPv6 address and /128 */
+#define CONF_VALUE_HOST_MAX 253   /* RFC 1035 2.3.4, without the final dot */
 
 bool conf_value_number(uint64_t *out, const char *text);
 
@@ -35,6 +36,22 @@ bool conf_value_account(const char *text);
 
 /* From the root, without blanks, commas and control octets, which separate values in lists. */
 bool conf_value_path(const char *text);
+
+/* "192.0.2.0/24", "2001:db8::/32", or one address. IPv4 comes out mapped to ::ffff:0:0/96. False:
+ * *why is a phrase with what to do. */
+bool conf_value_network(uint8_t address[16], uint8_t *bits, const char **why, const char *text);
+void conf_value_network_text(char out[CONF_VALUE_NETWORK_MAX], const uint8_t address[16],
+                             uint8_t bits);
+
+/* Does it hold so much of the internet that nobody can know who is in it? Wider than /8 of IPv4, /7
+ * of IPv6 (the private ranges are that wide). */
+bool conf_value_network_wide(const uint8_t address[16], uint8_t bits);
+
+/* A host name that is no IPv4 address: lower-case, without the final dot. */
+bool conf_value_domain(char out[CONF_VALUE_HOST_MAX + 1], const char *text);
+
+/* "200/1h": how many in how long a time, neither of them 0. */
+bool conf_value_rate(uint32_t *count, uint64_t *period_ms, const char *text);
 
 /* The next word of a list whose words are separated by any of `separators`. False at the end. */
 bool conf_value_word(const char **word, size_t *len, const char **cursor, const char *separators);
