@@ -132,9 +132,19 @@ def exim():
     yield from _server(mta_module.Exim)
 
 
-@pytest.fixture(params=["postfix", "exim"])
+@pytest.fixture(scope="session")
+def sendmail():
+    yield from _server(mta_module.Sendmail)
+
+
+@pytest.fixture(scope="session")
+def opensmtpd():
+    yield from _server(mta_module.OpenSmtpd)
+
+
+@pytest.fixture(params=mta_module.ALL)
 def mta(request):
-    """Both real mail servers."""
+    """Each of the real mail servers."""
     return request.getfixturevalue(request.param)
 
 

@@ -49,8 +49,11 @@ def test_a_message_without_headers_arrives(start, mta, tls, recipient, message):
     vestibule = start(mta.port)
     with vestibule.connect(tls) as session:
         reply = session.login().deliver(recipient, message)
-        assert reply.code == 250, reply
         session.quit()
+    if mta.name == "opensmtpd" and message:  # wants headers, and it is heard
+        assert reply == "550 5.7.1" and not mta.arrived(recipient, count=0)
+        return
+    assert reply.code == 250, reply
     arrived, = mta.arrived(recipient)
     assert base.content(arrived, message) == message.replace(b"\r\n", b"\n")
 

@@ -2,6 +2,11 @@
 
 from mta.base import Mta
 from mta.exim import Exim
+from mta.opensmtpd import OpenSmtpd
 from mta.postfix import Postfix
+from mta.sendmail import Sendmail
 
-__all__ = ["Exim", "Mta", "Postfix"]
+# By the name of the fixture that starts them.
+ALL = {kind.name: kind for kind in (Postfix, Exim, Sendmail, OpenSmtpd)}
+
+__all__ = ["ALL", "Exim", "Mta", "OpenSmtpd", "Postfix", "Sendmail"]

@@ -1,6 +1,7 @@
-"""What Postfix and Exim have in common here: a folder, a port, a Maildir, and libraries found beside the program."""
+"""What the mail servers have in common here: a folder, a port, a Maildir, and libraries found beside the program."""
 
 import grp
+import gzip
 import os
 import pathlib
 import pwd
@@ -66,6 +67,13 @@ def _library_packages(package):
             yield name
 
 
+def version(package):
+    """As the package's own changelog says it."""
+    folder = unpacked(package) / "usr/share/doc" / package
+    with gzip.open(next(folder.glob("changelog.Debian*.gz")), "rt", errors="replace") as changelog:
+        return re.search(r"\((.*?)\)", changelog.readline()).group(1)
+
+
 def need_user(name):
     """A system user by a name that the server insists on; made only where there is none."""
     try:
@@ -88,6 +96,7 @@ class Mta:
     """A server that accepts mail for every address from localhost and puts it into a Maildir."""
 
     name = "?"
+    package = "?"  # the one whose version is the server's
 
     def __init__(self):
         assert os.geteuid() == 0, f"{self.name} starts as root only: run the end to end tests as root"

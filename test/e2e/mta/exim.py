@@ -51,6 +51,7 @@ begin retry
 
 class Exim(base.Mta):
     name = "exim"
+    package = "exim4-daemon-light"
 
     def __init__(self):
         super().__init__()

@@ -60,6 +60,7 @@ postlog unix-dgram n - n - 1 postlogd
 
 class Postfix(base.Mta):
     name = "postfix"
+    package = "postfix"
 
     def __init__(self):
         super().__init__()

@@ -1,0 +1,66 @@
+"""OpenSMTPD from Debian's package, run from where it was unpacked."""
+
+import os
+import pwd
+import subprocess
+
+import net
+from mta import base
+
+CONFIGURATION = """\
+table everyone {{ "@" = "nobody" }}
+smtp max-message-size "50M"
+listen on 127.0.0.1 port {port} hostname legacy.test
+action "maildir" maildir "{folder}/mail" virtual <everyone>
+match from any for any action "maildir"
+"""
+
+# Its folders are compiled in. They are made to be there for it alone, and the machine's own stay as they are.
+START = """\
+set -e
+for folder in /usr/libexec /var/spool /var/lib /run; do mount -t tmpfs -o size=4m,mode=755 tmpfs $folder; done
+mkdir -p /usr/libexec/opensmtpd /var/spool/smtpd /var/lib/opensmtpd/empty
+mount --bind {root}/usr/libexec/opensmtpd /usr/libexec/opensmtpd
+mount --bind {folder}/spool /var/spool/smtpd
+exec {root}/usr/sbin/smtpd -d -f {folder}/smtpd.conf
+"""
+
+
+class OpenSmtpd(base.Mta):
+    name = "opensmtpd"
+    package = "opensmtpd"
+
+    def __init__(self):
+        super().__init__()
+        root, mailbox = base.unpacked(self.package), pwd.getpwnam("nobody")
+        self.libraries = base.library_path(self.package, [root / "usr/sbin/smtpd"])
+        for name in ("opensmtpd", "opensmtpq"):
+            base.need_user(name)
+        for part in ("spool", "log"):
+            (self.folder / part).mkdir()
+        (self.folder / "spool").chmod(0o711)
+        for part in ("", "new", "cur", "tmp"):
+            os.chown(self.mail / part, mailbox.pw_uid, mailbox.pw_gid)
+        values = dict(folder=self.folder, port=self.port, root=root)
+        (self.folder / "smtpd.conf").write_text(CONFIGURATION.format(**values))
+        (self.folder / "start").write_text(START.format(**values))
+        self.daemon = None
+
+    def start(self):
+        self.daemon = subprocess.Popen(["unshare", "--mount", "sh", self.folder / "start"], start_new_session=True,
+                                       env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LD_LIBRARY_PATH": self.libraries},
+                                       stdin=subprocess.DEVNULL, stdout=(self.folder / "log/output").open("w"),
+                                       stderr=subprocess.STDOUT)
+        self.wait_started()
+
+    def stop(self):
+        if self.daemon is None:
+            return
+        self.daemon.terminate()
+        self.daemon.wait(10)
+        self.daemon = None
+        net.wait_until_closed(self.port)
+
+    def queue(self):
+        return [str(path) for part in ("incoming", "queue") for path in (self.folder / "spool" / part).rglob("*")
+                if path.is_file()]
