@@ -587,6 +587,8 @@ static bool input(struct run *r, const struct step *at, const struct step *befor
 
     if (r->over)
         return fail(r, at, "the session is over");
+    if (!flight)
+        pump(r);
     if (!flight && !quiet(r, at))
         return false;
     for (unsigned i = 0; i < at->times; i++)
