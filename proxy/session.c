@@ -304,7 +304,8 @@ static void on_talk_timeout(struct session *s)
     uint64_t now = uv_now(&s->worker->loop);
     if (s->write_until != 0 && now >= s->write_until) {
         session_fail(s, "client takes no replies");
-        session_close(s);
+        client_broke(s); /* a final dot that is out is still waited for */
+        session_step(s);
         return;
     }
     if (leave_due(s) != 0 && now >= leave_due(s)) {
