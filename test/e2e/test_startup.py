@@ -15,11 +15,14 @@ import vestibule as program
 KEYS = {
     "server": ["hostname", "user", "workers", "state_dir", "max_sessions", "drain_timeout"],
     "tls": ["certificate", "min_version", "ciphers", "groups", "ticket_keys", "handshake_timeout"],
-    "listener submissions": ["address", "tls", "require_tls", "auth", "upstream", "min_version"],
+    "listener submissions": ["address", "tls", "require_tls", "auth", "upstream", "min_version", "trusted", "recipients",
+                             "proxy_protocol", "idle_timeout"],
     "auth": ["backend", "mechanisms", "failure_delay", "max_failures"],
     "upstream": ["address", "tls", "identity", "helo", "hide", "queue_timeout", "connect_timeout", "reply_timeout",
-                 "data_timeout"],
+                 "data_timeout", "banner_timeout", "data_init_timeout", "block_timeout", "max_connections",
+                 "messages_per_connection"],
     "message": ["max_size", "received", "bare_newline"],
+    "policy": ["sender", "senders", "messages", "recipients", "sessions_per_client", "connects_per_client"],
     "log": ["target", "format", "level"],
 }
 
@@ -64,9 +67,9 @@ def test_all_errors_are_shown_at_once(refused):
 
 
 @pytest.mark.parametrize("changes", [
-    {"policy": {"sender": "login"}}, {"metrics": {"address": "127.0.0.1:1"}}, {"listener submission": {"tls": "auto"}},
+    {"cluster": {"redis": "redis://127.0.0.1/0"}}, {"metrics": {"address": "127.0.0.1:1"}}, {"listener submission": {"tls": "auto"}},
     {"auth": {"mechanisms": "SCRAM-SHA-256"}}, {"auth": {"backend": "dovecot:/run/dovecot/auth"}},
-    {"listener submission": {"proxy_protocol": "127.0.0.0/8"}}, {"upstream": {"identity": "xclient"}}])
+    {"auth": {"lockout": "20/10m"}}, {"upstream": {"identity": "transparent"}}])
 def test_what_is_not_built_yet_is_refused_never_ignored(refused, changes):
     status, said = refused(changes)
     assert status == 2 and "not supported yet" in one_sentence(said)

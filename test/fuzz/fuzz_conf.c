@@ -32,6 +32,45 @@ static void check_addresses(const struct conf_addresses *a)
         require(a->at[i].host[0] != '\0' && a->at[i].port != 0);
 }
 
+static void check_networks(const struct conf_networks *n)
+{
+    require(n->count <= CONF_NETWORKS_MAX);
+    for (size_t i = 0; i < n->count; i++) {
+        const struct conf_network *at = &n->at[i];
+        require(at->bits >= 7 && at->bits <= 128);
+        for (unsigned bit = at->bits; bit < 128; bit++)
+            require((at->address[bit / 8] & (0x80 >> bit % 8)) == 0);
+    }
+}
+
+static void check_domains(const struct conf_domains *d)
+{
+    require(d->any ? d->count == 0 : d->count > 0 && d->count <= CONF_DOMAINS_MAX);
+    for (size_t i = 0; i < d->count; i++) {
+        size_t len = strlen(d->at[i]);
+        require(len > 0 && d->at[i][0] != '.' && d->at[i][len - 1] != '.');
+        require(strspn(d->at[i], "abcdefghijklmnopqrstuvwxyz0123456789-.") == len);
+    }
+}
+
+/* Nobody relays who is neither logged in nor named, and no password goes in clear. */
+static void check_door(const struct conf_listener *l)
+{
+    check_networks(&l->trusted);
+    check_networks(&l->proxy_protocol);
+    check_domains(&l->recipients);
+    require(l->auth == CONF_AUTH_REQUIRED || !l->recipients.any || l->trusted.count > 0);
+    require(l->auth != CONF_AUTH_REQUIRED || (l->recipients.any && l->trusted.count == 0));
+    if (l->tls == CONF_TLS_NONE)
+        require(l->auth == CONF_AUTH_NONE && l->trusted.count > 0 && !l->require_tls);
+}
+
+static void check_rate(const struct conf_rate *r)
+{
+    require((r->count == 0) == (r->period_ms == 0));
+    require(r->count == 0 || (r->period_ms >= 1000 && r->period_ms <= 86400000));
+}
+
 static void check_bounds(const struct conf *c)
 {
     require(c->workers >= 1 && c->workers <= 64 && c->max_sessions >= 1);
@@ -44,9 +83,18 @@ static void check_bounds(const struct conf *c)
         require(c->listener[i].upstream < c->upstream_count);
         require(c->listener[i].min_version >= 0x0301 && c->listener[i].min_version <= 0x0304);
         check_addresses(&c->listener[i].address);
+        check_door(&c->listener[i]);
     }
-    for (size_t i = 0; i < c->upstream_count; i++)
-        check_addresses(&c->upstream[i].address);
+    for (size_t i = 0; i < c->upstream_count; i++) {
+        const struct conf_upstream *u = &c->upstream[i];
+        check_addresses(&u->address);
+        require(u->max_connections >= 1 && u->messages_per_connection >= 1);
+        require(u->trace == (u->identity != CONF_IDENTITY_NONE));
+    }
+    check_rate(&c->policy.messages);
+    check_rate(&c->policy.recipients);
+    check_rate(&c->policy.connects_per_client);
+    require(c->policy.senders == NULL || c->policy.sender_login);
 }
 
 static char *written(const struct conf *c, size_t *len)

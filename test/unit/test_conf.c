@@ -72,6 +72,19 @@ static void check_address(const struct conf_address *a, const char *host, unsign
     assert_int_equal(a->port, port);
 }
 
+static void check_rate(const struct conf_rate *r, uint32_t count, uint64_t period_ms)
+{
+    assert_int_equal(r->count, count);
+    assert_int_equal(r->period_ms, period_ms);
+}
+
+static void check_network(const struct conf_network *n, const char *text)
+{
+    char out[CONF_VALUE_NETWORK_MAX];
+    conf_value_network_text(out, n->address, n->bits);
+    assert_string_equal(out, text);
+}
+
 static void nothing_given_is_the_documented_default(void **state)
 {
     (void)state;
@@ -113,6 +126,26 @@ static void nothing_given_is_the_documented_default(void **state)
     assert_int_equal(c->upstream[0].connect_timeout, 5000);
     assert_int_equal(c->upstream[0].reply_timeout, 300000);
     assert_int_equal(c->upstream[0].data_timeout, 600000);
+    assert_int_equal(c->upstream[0].banner_timeout, 300000);
+    assert_int_equal(c->upstream[0].data_init_timeout, 120000);
+    assert_int_equal(c->upstream[0].block_timeout, 180000);
+    assert_int_equal(c->upstream[0].max_connections, 15);
+    assert_int_equal(c->upstream[0].messages_per_connection, 10);
+    assert_int_equal(c->upstream[0].identity, CONF_IDENTITY_RECEIVED);
+    for (size_t i = 0; i < 2; i++) {
+        assert_int_equal(c->listener[i].auth, CONF_AUTH_REQUIRED);
+        assert_int_equal(c->listener[i].trusted.count, 0);
+        assert_true(c->listener[i].recipients.any);
+        assert_int_equal(c->listener[i].recipients.count, 0);
+        assert_int_equal(c->listener[i].proxy_protocol.count, 0);
+        assert_int_equal(c->listener[i].idle_timeout, 300000);
+    }
+    assert_false(c->policy.sender_login);
+    assert_null(c->policy.senders);
+    check_rate(&c->policy.messages, 0, 0);
+    check_rate(&c->policy.recipients, 0, 0);
+    assert_int_equal(c->policy.sessions_per_client, 50);
+    check_rate(&c->policy.connects_per_client, 100, 60000);
     assert_int_equal(c->max_size, 0);
     assert_int_equal(c->received, CONF_RECEIVED_FULL);
     assert_int_equal(c->bare_newline, CONF_NORMALIZE);
@@ -130,14 +163,22 @@ static const char everything[] =
     "ciphers = A:B\nciphers = C, D\ngroups = X25519 P-256\nticket_keys = /k\n"
     "handshake_timeout = 1500ms\n"
     "[listener one]\naddress = 192.0.2.1:25, [2001:DB8::0:1]:26 mail.example:27\naddress = *:465\n"
-    "tls = starttls\nrequire_tls = no\nauth = required\nupstream = b\nmin_version = 1.0\n"
+    "tls = starttls\nrequire_tls = no\nauth = optional\nupstream = b\nmin_version = 1.0\n"
+    "trusted = 10.1.2.0/24, 2001:DB8::/32\ntrusted = 192.0.2.7\n"
+    "recipients = Example.COM. xn--bcher-kva.example\nrecipients = example.org\n"
+    "proxy_protocol = 10.0.0.5 fc00::/7\nidle_timeout = 10s\n"
     "[listener two]\naddress = [::]:587\ntls = implicit\nupstream = a\n"
+    "[listener three]\naddress = 10.1.2.1:25\ntls = none\nauth = none\ntrusted = 10.1.2.0/24\n"
+    "upstream = a\n"
     "[auth]\nbackend = file:/u1\nbackend = file:/u2\nmechanisms = login\nfailure_delay = 0\n"
     "max_failures = 1\n"
     "[upstream a]\naddress = relay_1:2525 10.0.0.1:25\ntls = none\nidentity = none\nhelo = proxy\n"
     "hide = size, DSN\nqueue_timeout = 1m\nconnect_timeout = 20ms\nreply_timeout = 1h\n"
-    "data_timeout = 2m\n"
-    "[upstream b]\n"
+    "data_timeout = 2m\nbanner_timeout = 3s\ndata_init_timeout = 4s\nblock_timeout = 5s\n"
+    "max_connections = 1000\nmessages_per_connection = 1\n"
+    "[upstream b]\nidentity = proxy-v2\n"
+    "[policy]\nsender = login\nsenders = /s\nmessages = 200/1h\nrecipients = 1000000/24h\n"
+    "sessions_per_client = 0\nconnects_per_client = OFF\n"
     "[message]\nmax_size = 10M\nreceived = no-ip\nbare_newline = reject\n"
     "[log]\ntarget = syslog\nformat = json\nlevel = debug\n";
 
@@ -161,7 +202,7 @@ static void every_key_reaches_its_field(void **state)
     assert_string_equal(c->groups, "X25519:P-256");
     assert_string_equal(c->ticket_keys, "/k");
     assert_int_equal(c->handshake_timeout, 1500);
-    assert_int_equal(c->listener_count, 2);
+    assert_int_equal(c->listener_count, 3);
     assert_int_equal(c->listener[0].address.count, 4);
     check_address(&c->listener[0].address.at[0], "192.0.2.1", 25);
     check_address(&c->listener[0].address.at[1], "2001:db8::1", 26);
@@ -170,6 +211,26 @@ static void every_key_reaches_its_field(void **state)
     assert_false(c->listener[0].require_tls);
     assert_int_equal(c->listener[0].min_version, 0x0301);
     assert_string_equal(c->upstream[c->listener[0].upstream].name, "b");
+    const struct conf_listener *l = &c->listener[0];
+    assert_int_equal(l->auth, CONF_AUTH_OPTIONAL);
+    assert_int_equal(l->trusted.count, 3);
+    check_network(&l->trusted.at[0], "10.1.2.0/24");
+    check_network(&l->trusted.at[1], "2001:db8::/32");
+    check_network(&l->trusted.at[2], "192.0.2.7");
+    assert_false(l->recipients.any);
+    assert_int_equal(l->recipients.count, 3);
+    assert_string_equal(l->recipients.at[0], "example.com");
+    assert_string_equal(l->recipients.at[1], "xn--bcher-kva.example");
+    assert_string_equal(l->recipients.at[2], "example.org");
+    assert_int_equal(l->proxy_protocol.count, 2);
+    check_network(&l->proxy_protocol.at[0], "10.0.0.5");
+    check_network(&l->proxy_protocol.at[1], "fc00::/7");
+    assert_int_equal(l->idle_timeout, 10000);
+    assert_int_equal(c->listener[2].tls, CONF_TLS_NONE);
+    assert_int_equal(c->listener[2].auth, CONF_AUTH_NONE);
+    assert_false(c->listener[2].require_tls);
+    assert_int_equal(c->listener[2].trusted.count, 1);
+    assert_true(c->listener[2].recipients.any);
     assert_true(c->listener[1].require_tls);
     assert_int_equal(c->listener[1].tls, CONF_IMPLICIT);
     assert_int_equal(c->listener[1].min_version, 0x0304);
@@ -189,6 +250,20 @@ static void every_key_reaches_its_field(void **state)
     assert_int_equal(c->upstream[0].connect_timeout, 20);
     assert_int_equal(c->upstream[0].reply_timeout, 3600000);
     assert_int_equal(c->upstream[0].data_timeout, 120000);
+    assert_int_equal(c->upstream[0].banner_timeout, 3000);
+    assert_int_equal(c->upstream[0].data_init_timeout, 4000);
+    assert_int_equal(c->upstream[0].block_timeout, 5000);
+    assert_int_equal(c->upstream[0].max_connections, 1000);
+    assert_int_equal(c->upstream[0].messages_per_connection, 1);
+    assert_int_equal(c->upstream[0].identity, CONF_IDENTITY_NONE);
+    assert_int_equal(c->upstream[1].identity, CONF_IDENTITY_PROXY_V2);
+    assert_true(c->upstream[1].trace);
+    assert_true(c->policy.sender_login);
+    assert_string_equal(c->policy.senders, "/s");
+    check_rate(&c->policy.messages, 200, 3600000);
+    check_rate(&c->policy.recipients, 1000000, 86400000);
+    assert_int_equal(c->policy.sessions_per_client, 0);
+    check_rate(&c->policy.connects_per_client, 0, 0);
     assert_int_equal(c->max_size, 10 << 20);
     assert_int_equal(c->received, CONF_RECEIVED_NO_IP);
     assert_int_equal(c->bare_newline, CONF_REJECT);
@@ -229,8 +304,10 @@ static void every_supported_key_is_written(void **state)
         if (conf_key[i].type != NULL && strstr(text, line) == NULL)
             fail_msg("%s is not written", conf_key[i].name);
     }
-    assert_null(strstr(text, "proxy_protocol"));
-    assert_null(strstr(text, "[policy]"));
+    assert_null(strstr(text, "lockout"));
+    assert_null(strstr(text, "[metrics]"));
+    assert_non_null(strstr(text, "\ntls = none\nrequire_tls = no\nauth = none\n"));
+    assert_non_null(strstr(text, "\nmessages = 200/1h\n"));
     assert_non_null(strstr(text, "drain_timeout = 90s\n"));
     assert_non_null(strstr(text, "handshake_timeout = 1500ms\n"));
     assert_non_null(strstr(text, "max_size = 10M\n"));
@@ -271,7 +348,7 @@ static void unknown_section_is_told_once_with_the_nearest(void **state)
     (void)state;
     bad("[serber]\na = 1\nb = 2\n", "f.conf:1: unknown section [serber]; did you mean [server]?");
     bad("[xyzxyzxyz]\n", "f.conf:1: unknown section [xyzxyzxyz]; there are server, tls, listener, "
-                         "auth, upstream, message and log");
+                         "auth, upstream, message, policy and log");
     bad("[listener]\n", "f.conf:1: [listener] has no name; write [listener NAME]");
     bad("[server x]\n", "f.conf:1: [server] takes no name; write [server]");
     bad("[upstream Big]\n",
@@ -344,13 +421,13 @@ static void what_is_not_there_yet_is_refused_never_ignored(void **state)
                  conf_section[k->section].name, name, k->name);
         bad(text, expected);
     }
-    assert_int_equal(refused, 19);
+    assert_int_equal(refused, 9);
     bad("[listener x]\naddress = *:1\ntls = auto\n",
-        "f.conf:3: [listener x] tls: auto is not supported yet; what there is: implicit, starttls");
-    bad("[listener x]\naddress = *:1\ntls = implicit\nauth = optional\n",
-        "f.conf:4: [listener x] auth: optional is not supported yet; what there is: required");
-    bad("[upstream]\nidentity = xclient\n",
-        "f.conf:2: [upstream mta] identity: xclient is not supported yet; what there is: received, none");
+        "f.conf:3: [listener x] tls: auto is not supported yet; what there is: implicit, starttls, "
+        "none");
+    bad("[upstream]\nidentity = transparent\n",
+        "f.conf:2: [upstream mta] identity: transparent is not supported yet; what there is: received, "
+        "none, xclient, proxy-v1, proxy-v2");
     bad("[upstream]\ntls = starttls\n",
         "f.conf:2: [upstream mta] tls: starttls is not supported yet; what there is: none");
     bad("[auth]\nbackend = dovecot:/run/a\n",
@@ -544,6 +621,353 @@ static void proxy_that_would_talk_to_itself_is_refused(void **state)
     assert_null(parse_env("[listener x]\naddress = *:25\ntls = starttls\n", NULL));
 }
 
+/* A listener x with `keys`, which begin in line 3. */
+static void bad_listener(const char *keys, const char *sentence)
+{
+    char text[512], expected[512];
+    snprintf(text, sizeof text, "[listener x]\naddress = *:1\n%s", keys);
+    snprintf(expected, sizeof expected, "f.conf:%s", sentence);
+    bad(text, expected);
+}
+
+static void good_listener(const char *keys)
+{
+    char text[512];
+    snprintf(text, sizeof text, "[listener x]\naddress = *:1\n%s", keys);
+    conf_free(good(text));
+}
+
+static void what_would_be_an_open_relay_is_refused(void **state)
+{
+    (void)state;
+    const char *any =
+        "any would relay for everybody where auth is not required; name your domains, "
+        "or the networks that may send in trusted";
+    char sentence[256];
+    snprintf(sentence, sizeof sentence, "1: [listener x] recipients: %s", any);
+    bad_listener("tls = starttls\nauth = none\n", sentence);
+    bad_listener("tls = starttls\nauth = optional\n", sentence);
+    bad_listener("tls = starttls\nauth = optional\ntrusted = none\n", sentence);
+    snprintf(sentence, sizeof sentence, "5: [listener x] recipients: %s", any);
+    bad_listener("tls = starttls\nauth = none\nrecipients = ANY\n", sentence);
+    good_listener("tls = starttls\nauth = none\nrecipients = example.com\n");
+    good_listener("tls = starttls\nauth = optional\ntrusted = 10.0.0.0/8\n");
+    good_listener("tls = starttls\nauth = optional\ntrusted = 10.0.0.0/8\nrecipients = any\n");
+
+    static const char *const wide[] = {"0.0.0.0/0",      "::/0",         "0.0.0.0/7", "128.0.0.0/1",
+                                       "::ffff:0:0/96",  "::/80",        "::/8",      "2000::/3",
+                                       "::ffff:0:0/103", "::fffe:0:0/95"};
+    for (size_t i = 0; i < sizeof wide / sizeof *wide; i++) {
+        char keys[128];
+        snprintf(keys, sizeof keys, "tls = starttls\nauth = none\ntrusted = %s\n", wide[i]);
+        snprintf(sentence, sizeof sentence,
+                 "5: [listener x] trusted: %s holds too much of the internet to be trusted; name "
+                 "networks of your own, /8 at most (IPv6: /7)",
+                 wide[i]);
+        bad_listener(keys, sentence);
+    }
+    char *environment[] = {"VESTIBULE_LISTENER_SUBMISSION_AUTH=none", NULL};
+    bad_env("", environment,
+            "f.conf: [listener submission] recipients: any would relay for everybody where auth is "
+            "not required; name your domains, or the networks that may send in trusted");
+}
+
+static void tls_none_is_for_trusted_networks_without_passwords(void **state)
+{
+    (void)state;
+    const char *password = "3: [listener x] tls: none would let passwords go in clear; write "
+                           "starttls, or auth = none and the trusted networks";
+    bad_listener("tls = none\n", password);
+    bad_listener("tls = none\nauth = optional\ntrusted = 10.0.0.0/8\n", password);
+    bad_listener("tls = none\nauth = none\nrecipients = example.com\n",
+                 "3: [listener x] tls: none is for known networks only; name them in trusted, or "
+                 "write starttls");
+    bad_listener(
+        "tls = none\nauth = none\ntrusted = 10.0.0.0/8\nrequire_tls = yes\n",
+        "6: [listener x] require_tls: yes is impossible with tls = none; remove one of them");
+    good_listener("tls = none\nauth = none\ntrusted = 10.0.0.0/8\nrequire_tls = no\n");
+    good_listener("tls = none\nauth = none\ntrusted = 10.0.0.0/8\nrecipients = example.com\n");
+}
+
+static void keys_without_effect_are_told(void **state)
+{
+    (void)state;
+    bad_listener("tls = starttls\nrecipients = example.com\n",
+                 "4: [listener x] recipients: would have no effect, since auth is required; remove "
+                 "it, or write auth = optional");
+    bad_listener(
+        "tls = starttls\nauth = required\ntrusted = 10.0.0.0/8\n",
+        "5: [listener x] trusted: would have no effect, since auth is required; remove it, "
+        "or write auth = optional");
+    good_listener("tls = starttls\nauth = required\nrecipients = any\ntrusted = none\n");
+    bad("[policy]\nsenders = /s\n",
+        "f.conf:2: [policy] senders: would have no effect, since sender is any; write sender = login");
+}
+
+static void one_wrong_value_is_one_error(void **state)
+{
+    (void)state;
+    bad_listener(
+        "tls = starttls\nauth = nobody\nrecipients = example.com\n",
+        "4: [listener x] auth: \"nobody\" is unknown; what there is: required, optional, none");
+    bad_listener("tls = none\nauth = none\ntrusted = 10\n",
+                 "5: [listener x] trusted: \"10\" is not a network; write 192.0.2.0/24, "
+                 "2001:db8::/32 or one address");
+    bad("[policy]\nsender = me\nsenders = /s\n",
+        "f.conf:2: [policy] sender: \"me\" is unknown; what there is: any, login");
+}
+
+static void networks_are_read_whole_or_refused(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *back; /* NULL: refused */
+        unsigned bits;
+    } rows[] = {
+        {"10.0.0.0/8", "10.0.0.0/8", 104},
+        {"192.0.2.1", "192.0.2.1", 128},
+        {"192.0.2.1/32", "192.0.2.1", 128},
+        {"192.0.2.254/31", "192.0.2.254/31", 127},
+        {"0.0.0.0/0", "0.0.0.0/0", 96},
+        {"::1", "::1", 128},
+        {"2001:DB8:0:0::/32", "2001:db8::/32", 32},
+        {"fe80::/10", "fe80::/10", 10},
+        {"::ffff:10.0.0.0/104", "10.0.0.0/8", 104},
+        {"::/0", "::/0", 0},
+        {"::/80", "::/80", 80},
+        {"192.0.2.1/24", NULL, 0},
+        {"192.0.2.1/31", NULL, 0},
+        {"2001:db8::1/127", NULL, 0},
+        {"8000::/0", NULL, 0},
+        {"192.0.2.0/33", NULL, 0},
+        {"2001:db8::/129", NULL, 0},
+        {"192.0.2.0/", NULL, 0},
+        {"192.0.2.0/-1", NULL, 0},
+        {"192.0.2.0/+24", NULL, 0},
+        {"192.0.2.0/24x", NULL, 0},
+        {"192.0.2.0/24/24", NULL, 0},
+        {"192.0.2.0/4294967320", NULL, 0},
+        {"192.0.2.0/18446744073709551640", NULL, 0},
+        {"/24", NULL, 0},
+        {"", NULL, 0},
+        {"10/8", NULL, 0},
+        {"10.0.0/24", NULL, 0},
+        {"10.0.0.256", NULL, 0},
+        {"[::1]", NULL, 0},
+        {"fe80::1%eth0", NULL, 0},
+        {"localhost", NULL, 0},
+        {"*", NULL, 0},
+        {"0000:0000:0000:0000:0000:0000:0000:0000:0000:0000", NULL, 0},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        uint8_t address[16], bits;
+        char back[CONF_VALUE_NETWORK_MAX];
+        const char *why = NULL;
+        bool ok = conf_value_network(address, &bits, &why, rows[i].text);
+        if (ok != (rows[i].back != NULL))
+            fail_msg("%s", rows[i].text);
+        if (!ok)
+            continue;
+        assert_int_equal(bits, rows[i].bits);
+        conf_value_network_text(back, address, bits);
+        assert_string_equal(back, rows[i].back);
+    }
+    uint8_t address[16], bits;
+    const char *why;
+    static const uint8_t expected[16] = {[10] = 0xff, [11] = 0xff, [12] = 10, [13] = 1};
+    assert_true(conf_value_network(address, &bits, &why, "10.1.0.0/16"));
+    assert_memory_equal(address, expected, 16);
+    assert_true(conf_value_network(address, &bits, &why, "::/96") &&
+                !conf_value_network_wide(address, bits));
+    assert_true(conf_value_network(address, &bits, &why, "127.0.0.0/8") &&
+                !conf_value_network_wide(address, bits));
+}
+
+static void domains_are_canonical_or_refused(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *back; /* NULL: refused */
+    } rows[] = {
+        {"Example.COM", "example.com"},
+        {"example.com.", "example.com"},
+        {"a", "a"},
+        {"4u.example", "4u.example"},
+        {"example.com..", NULL},
+        {".", NULL},
+        {"", NULL},
+        {".example.com", NULL},
+        {"*.example.com", NULL},
+        {"@example.com", NULL},
+        {"a_b.example", NULL},
+        {"-a.example", NULL},
+        {"a-.example", NULL},
+        {"192.0.2.1", NULL},
+        {"[192.0.2.1]", NULL},
+        {"b\xc3\xbc.example", NULL},
+        {"a..b", NULL},
+        {"user%a.example", NULL},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        char out[CONF_VALUE_HOST_MAX + 1];
+        bool ok = conf_value_domain(out, rows[i].text);
+        if (ok != (rows[i].back != NULL))
+            fail_msg("%s", rows[i].text);
+        if (ok)
+            assert_string_equal(out, rows[i].back);
+    }
+    char big[400], out[CONF_VALUE_HOST_MAX + 1];
+    memset(big, 'a', sizeof big);
+    for (size_t i = 63; i < sizeof big; i += 64)
+        big[i] = '.';
+    big[253] = '.';
+    big[254] = '\0';
+    assert_true(conf_value_domain(out, big)); /* 253 and the final dot */
+    strcpy(big + 253, "a");
+    assert_false(conf_value_domain(out, big));
+    memset(big, 'a', sizeof big - 1); /* longer than the room, whatever its labels */
+    big[sizeof big - 1] = '\0';
+    assert_false(conf_value_domain(out, big));
+}
+
+static void lists_of_the_gate_are_bounded_and_not_mixed(void **state)
+{
+    (void)state;
+    char text[8192];
+    const char *head = "[listener x]\naddress = *:1\ntls = starttls\nauth = none\n";
+    size_t used = (size_t)snprintf(text, sizeof text, "%s", head);
+    for (int i = 0; i < CONF_NETWORKS_MAX; i++)
+        used += (size_t)snprintf(text + used, sizeof text - used, "trusted = 10.0.%d.0/24\n", i);
+    for (int i = 0; i < CONF_DOMAINS_MAX; i++)
+        used += (size_t)snprintf(text + used, sizeof text - used, "recipients = d%d.example\n", i);
+    struct conf *c = good(text);
+    assert_int_equal(c->listener[0].trusted.count, CONF_NETWORKS_MAX);
+    assert_int_equal(c->listener[0].recipients.count, CONF_DOMAINS_MAX);
+    assert_string_equal(c->listener[0].recipients.at[63], "d63.example");
+    conf_free(c);
+    strcpy(text + used, "trusted = ::1\n");
+    bad(text, "f.conf:101: [listener x] trusted: has more than 32 networks; name fewer");
+    strcpy(text + used, "recipients = d\n");
+    bad(text, "f.conf:101: [listener x] recipients: has more than 64 domains; name fewer");
+
+    bad_listener("tls = starttls\nauth = none\nrecipients = any example.com\n",
+                 "5: [listener x] recipients: has any beside domains; keep one or the other");
+    bad_listener("tls = starttls\nauth = none\nrecipients = example.com\nrecipients = any\n",
+                 "6: [listener x] recipients: has any beside domains; keep one or the other");
+    bad_listener("tls = starttls\nauth = none\ntrusted = ::1 none\n",
+                 "5: [listener x] trusted: has none beside networks; keep one or the other");
+    bad_listener(
+        "tls = starttls\nauth = none\ntrusted = ,\n",
+        "5: [listener x] trusted: names nothing; remove the line to get the default, none");
+    bad_listener(
+        "tls = starttls\nauth = none\nrecipients = *\n",
+        "5: [listener x] recipients: \"*\" is not a domain; use letters, digits, hyphens and "
+        "dots: example.com");
+}
+
+static void rates_are_read_whole_or_refused(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        uint32_t count; /* 0: refused */
+        uint64_t period_ms;
+    } rows[] = {
+        {"200/1h", 200, 3600000},
+        {"1/500ms", 1, 500},
+        {"4294967295/2d", UINT32_MAX, 172800000},
+        {"4294967296/1h", 0, 0},
+        {"0/1h", 0, 0},
+        {"1/0", 0, 0},
+        {"1/0s", 0, 0},
+        {"1/h", 0, 0},
+        {"1/60", 0, 0},
+        {"1", 0, 0},
+        {"/1h", 0, 0},
+        {"", 0, 0},
+        {"1 / 1h", 0, 0},
+        {"1/1h ", 0, 0},
+        {"-1/1h", 0, 0},
+        {"1//1h", 0, 0},
+        {"1/1h/1h", 0, 0},
+        {"off", 0, 0},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        uint32_t count;
+        uint64_t period_ms;
+        bool ok = conf_value_rate(&count, &period_ms, rows[i].text);
+        if (ok != (rows[i].count != 0))
+            fail_msg("%s", rows[i].text);
+        if (ok) {
+            assert_int_equal(count, rows[i].count);
+            assert_int_equal(period_ms, rows[i].period_ms);
+        }
+    }
+    bad("[policy]\nmessages = 200\n",
+        "f.conf:2: [policy] messages: \"200\" is not a rate; write a number, / and a time: 200/1h, "
+        "or off");
+    bad("[policy]\nmessages = 1000001/1h\n",
+        "f.conf:2: [policy] messages: 1000001/1h is out of range; use 1 to 1000000, or off");
+    bad("[policy]\nconnects_per_client = 1/999ms\n",
+        "f.conf:2: [policy] connects_per_client: 1/999ms is out of range; use a time of 1s to 1d");
+    bad("[policy]\nrecipients = 1/25h\n",
+        "f.conf:2: [policy] recipients: 1/25h is out of range; use a time of 1s to 1d");
+    bad("[policy]\nmessages = 1/1h\nmessages = off\n",
+        "f.conf:3: [policy] messages: is given twice, first in line 2; keep one");
+}
+
+static void ranges_of_numbers_and_times_hold_at_their_ends(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *section, *key, *low, *least, *most, *high;
+    } rows[] = {
+        {"upstream", "max_connections", "0", "1", "1000", "1001"},
+        {"upstream", "messages_per_connection", "0", "1", "1000", "1001"},
+        {"upstream", "banner_timeout", "99ms", "100ms", "1h", "3601s"},
+        {"upstream", "data_init_timeout", "99ms", "100ms", "1h", "3601s"},
+        {"upstream", "block_timeout", "99ms", "100ms", "1h", "3601s"},
+        {"policy", "sessions_per_client", "-1", "0", "1000000", "1000001"},
+        {"listener x", "idle_timeout", "9999ms", "10s", "1h", "3601s"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        const char *values[] = {rows[i].low, rows[i].least, rows[i].most, rows[i].high};
+        for (size_t v = 0; v < 4; v++) {
+            char text[256];
+            snprintf(text, sizeof text,
+                     "[listener x]\naddress = *:1\ntls = starttls\n[%s]\n%s = %s\n",
+                     rows[i].section, rows[i].key, values[v]);
+            struct conf *c = parse_env(text, NULL);
+            if ((c != NULL) != (v == 1 || v == 2))
+                fail_msg("%s", text);
+            assert_int_equal(errors.count, c == NULL);
+            conf_free(c);
+        }
+    }
+}
+
+static void identity_decides_about_the_header(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *word;
+        enum conf_identity identity;
+        bool trace;
+    } rows[] = {{"received", CONF_IDENTITY_RECEIVED, true},
+                {"none", CONF_IDENTITY_NONE, false},
+                {"xclient", CONF_IDENTITY_XCLIENT, true},
+                {"proxy-v1", CONF_IDENTITY_PROXY_V1, true},
+                {"proxy-v2", CONF_IDENTITY_PROXY_V2, true}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        char text[64];
+        snprintf(text, sizeof text, "[upstream]\nidentity = %s\n", rows[i].word);
+        struct conf *c = good(text);
+        assert_int_equal(c->upstream[0].identity, rows[i].identity);
+        assert_int_equal(c->upstream[0].trace, rows[i].trace);
+        conf_free(c);
+    }
+}
+
 static void environment_wins_and_lists_are_replaced(void **state)
 {
     (void)state;
@@ -553,12 +977,24 @@ static void environment_wins_and_lists_are_replaced(void **state)
                            "VESTIBULE_TLS_CERTIFICATE=/c.pem /k.pem, /both.pem",
                            "VESTIBULE_AUTH_MECHANISMS=PLAIN",
                            "VESTIBULE_TLS_CIPHERS=X",
+                           "VESTIBULE_LISTENER_IN_TRUSTED=none",
+                           "VESTIBULE_LISTENER_IN_RECIPIENTS=env.example",
+                           "VESTIBULE_UPSTREAM_DATA_INIT_TIMEOUT=7s",
+                           "VESTIBULE_POLICY_CONNECTS_PER_CLIENT=5/1s",
                            NULL};
-    struct conf *c =
-        good_env("[server]\nhostname = file.example\nworkers = 2\n"
-                 "[upstream]\naddress = 10.0.0.1:25\naddress = 10.0.0.2:25\n"
-                 "[tls]\ncertificate = /old\nciphers = Y\n[auth]\nmechanisms = LOGIN\n",
-                 environment);
+    struct conf *c = good_env("[server]\nhostname = file.example\nworkers = 2\n"
+                              "[upstream]\naddress = 10.0.0.1:25\naddress = 10.0.0.2:25\n"
+                              "[tls]\ncertificate = /old\nciphers = Y\n[auth]\nmechanisms = LOGIN\n"
+                              "[listener in]\naddress = *:1\ntls = starttls\nauth = none\n"
+                              "trusted = 10.0.0.0/8\nrecipients = any\n",
+                              environment);
+    assert_int_equal(c->listener[0].trusted.count, 0);
+    assert_false(c->listener[0].recipients.any);
+    assert_int_equal(c->listener[0].recipients.count, 1);
+    assert_string_equal(c->listener[0].recipients.at[0], "env.example");
+    assert_int_equal(c->upstream[0].data_init_timeout, 7000);
+    assert_int_equal(c->upstream[0].data_timeout, 600000);
+    check_rate(&c->policy.connects_per_client, 5, 1000);
     assert_string_equal(c->hostname, "env.example");
     assert_int_equal(c->workers, 2);
     assert_int_equal(c->upstream_count, 1);
@@ -637,6 +1073,8 @@ static void wrong_variables_are_named(void **state)
          "VESTIBULE_LOG_LEVEL: \"loud\" is unknown; what there is: debug, "
          "info, warning, error"},
         {"VESTIBULE_LOG_LEVEL=", "VESTIBULE_LOG_LEVEL: has no value; remove it to get the default"},
+        {"VESTIBULE_POLICY_SENDR=any",
+         "VESTIBULE_POLICY_SENDR: is not a known variable; did you mean VESTIBULE_POLICY_SENDER?"},
         {"VESTIBULE_AUTH_CACHE=1m", "VESTIBULE_AUTH_CACHE: is not supported yet; remove it"},
         {"VESTIBULE_METRICS_ADDRESS=*:1",
          "VESTIBULE_METRICS_ADDRESS: is not supported yet; remove it"},
@@ -783,7 +1221,7 @@ static void shipped_example_changes_nothing_and_names_every_key(void **state)
         if (conf_key[i].type != NULL && strstr(text, line) == NULL)
             fail_msg("vestibule.conf lacks %s", conf_key[i].name);
     }
-    assert_null(strstr(text, "proxy_protocol"));
+    assert_null(strstr(text, "lockout"));
     free(a);
     free(b);
     free(text);
@@ -906,6 +1344,16 @@ int main(void)
         cmocka_unit_test(listener_without_its_upstream_is_refused),
         cmocka_unit_test(two_listeners_cannot_share_an_address),
         cmocka_unit_test(proxy_that_would_talk_to_itself_is_refused),
+        cmocka_unit_test(what_would_be_an_open_relay_is_refused),
+        cmocka_unit_test(tls_none_is_for_trusted_networks_without_passwords),
+        cmocka_unit_test(keys_without_effect_are_told),
+        cmocka_unit_test(one_wrong_value_is_one_error),
+        cmocka_unit_test(networks_are_read_whole_or_refused),
+        cmocka_unit_test(domains_are_canonical_or_refused),
+        cmocka_unit_test(lists_of_the_gate_are_bounded_and_not_mixed),
+        cmocka_unit_test(rates_are_read_whole_or_refused),
+        cmocka_unit_test(ranges_of_numbers_and_times_hold_at_their_ends),
+        cmocka_unit_test(identity_decides_about_the_header),
         cmocka_unit_test(environment_wins_and_lists_are_replaced),
         cmocka_unit_test(environment_makes_and_changes_named_sections),
         cmocka_unit_test(wrong_variables_are_named),
