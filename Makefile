@@ -22,7 +22,8 @@ ifdef BORINGSSL
 TLS_CFLAGS := -isystem $(BORINGSSL)/include
 TLS_LIBS := $(BORINGSSL)/lib/libssl.a $(BORINGSSL)/lib/libcrypto.a -lstdc++ -Wl,--exclude-libs,ALL
 else
-MULTIARCH := $(shell $(CC) -print-multiarch)
+# clang of trixie does not know -print-multiarch.
+MULTIARCH := $(or $(shell $(CC) -print-multiarch 2>/dev/null),$(patsubst /usr/lib/%/android,%,$(firstword $(wildcard /usr/lib/*/android))))
 TLS_CFLAGS := -isystem /usr/include/android
 TLS_LIBS := -L/usr/lib/$(MULTIARCH)/android -Wl,-rpath,/usr/lib/$(MULTIARCH)/android -lssl -lcrypto
 endif
