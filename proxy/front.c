@@ -99,8 +99,7 @@ static bool open_port(struct front *f, size_t index)
     p->target =
         (struct upstream_target){.address = f->bundle->upstream[listener->upstream].at,
                                  .address_count = f->bundle->upstream[listener->upstream].count,
-                                 .connect_timeout = p->upstream->connect_timeout,
-                                 .queue_timeout = p->upstream->queue_timeout};
+                                 .connect_timeout = p->upstream->connect_timeout};
     struct tls_settings settings = {.min_version = listener->min_version,
                                     .ciphers = f->conf->ciphers,
                                     .groups = f->conf->groups,

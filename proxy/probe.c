@@ -139,7 +139,7 @@ static void on_upstream(void *owner, enum upstream_event event, bool readable, b
 static void ask_again(struct question *q)
 {
     q->ask = ASK_BANNER;
-    q->upstream = upstream_open(&q->probe->worker->loop, &q->target, on_upstream, q);
+    q->upstream = upstream_open(&q->probe->worker->loop, &q->target, 0, on_upstream, q);
     if (q->upstream == NULL)
         not_now(q, "was not asked: out of memory");
 }

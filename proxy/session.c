@@ -27,6 +27,10 @@ void session_drop_mta(struct session *s)
         upstream_close(s->upstream);
     s->upstream = NULL;
     s->upstream_stands = s->mta_ended = false;
+    if (s->lease != LEASE_NOT && s->worker->link != NULL)
+        link_send(s->worker->link,
+                  &(struct channel_frame){.type = CHANNEL_RETURN, .number = s->lease_number});
+    s->lease = LEASE_NOT;
     buf_clear(&s->from_mta);
     buf_clear(&s->to_mta);
 }
@@ -371,6 +375,10 @@ static void take_verdict(struct session *s, enum channel_verdict v)
 
 void session_answer(struct session *s, const struct channel_frame *frame)
 {
+    if (frame->type == CHANNEL_LEASED) {
+        session_leased(s, frame->number, frame->as.leased);
+        return;
+    }
     if (!s->asked)
         return;
     bool handshake = s->phase == PHASE_HANDSHAKE;
@@ -386,6 +394,10 @@ void session_answer(struct session *s, const struct channel_frame *frame)
 
 void session_orphan(struct session *s)
 {
+    if (s->lease == LEASE_ASKED)
+        session_leased(s, s->lease_number, CHANNEL_FULL);
+    if (s->phase == PHASE_CLOSED)
+        return;
     if (!s->asked)
         return;
     s->asked = false;

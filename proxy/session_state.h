@@ -42,6 +42,9 @@ struct session {
     struct smtp *smtp;
     struct upstream *upstream;
     bool upstream_stands;
+    enum { LEASE_NOT, LEASE_ASKED, LEASE_HELD } lease; /* of a connection to the MTA */
+    uint64_t lease_asked;                              /* when */
+    uint64_t lease_number; /* one for each question: an answer to an earlier one is none */
     bool mta_readable;
     bool mta_ended; /* and the core has not been told yet */
 
@@ -74,7 +77,7 @@ void session_close(
     struct session *s); /* at once; the struct lives until libuv lets go of its handles */
 void session_enter(struct session *s, enum phase phase, uint64_t milliseconds);
 void session_fail(struct session *s, const char *reason); /* the first reason stays */
-void session_drop_mta(struct session *s);
+void session_drop_mta(struct session *s);                 /* and give its lease back */
 
 /* session_wire.c. `*broken` is set when the client's socket is of no use any more. True: something
  * moved. */
@@ -90,6 +93,7 @@ bool session_spoke_tls(const struct session *s);
 
 /* session_talk.c */
 bool session_give_mta(struct session *s);
+void session_leased(struct session *s, uint64_t number, enum channel_lease lease);
 bool session_talk(struct session *s, bool *broken); /* one round of PHASE_TALK */
 
 /* session_log.c */

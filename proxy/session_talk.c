@@ -1,5 +1,7 @@
 #include "proxy/session_state.h"
 
+#include <string.h>
+
 #include "proxy/limits.h"
 #include "proxy/socket.h"
 
@@ -44,14 +46,49 @@ static void on_upstream(void *owner, enum upstream_event event, bool readable, b
     session_step(s);
 }
 
+/* What is left of queue_timeout after waiting in line. */
+static uint64_t patience_left(const struct session *s)
+{
+    uint64_t waited = uv_now(&s->worker->loop) - s->lease_asked;
+    uint64_t all = s->port->upstream->queue_timeout;
+    return waited < all ? all - waited : 0;
+}
+
+void session_leased(struct session *s, uint64_t number, enum channel_lease lease)
+{
+    if (s->lease != LEASE_ASKED || number != s->lease_number)
+        return;
+    s->lease = lease == CHANNEL_GRANTED ? LEASE_HELD : LEASE_NOT;
+    if (lease == CHANNEL_GRANTED)
+        s->upstream =
+            upstream_open(&s->worker->loop, &s->port->target, patience_left(s), on_upstream, s);
+    if (s->upstream == NULL) {
+        session_drop_mta(s);
+        smtp_mta_lost(s->smtp);
+    }
+    session_step(s);
+}
+
+/* First a place among the MTA's connections, from the vault; then the connection. */
 static bool connect_upstream(struct session *s)
 {
-    if (s->upstream != NULL)
+    if (s->lease != LEASE_NOT)
         return false;
-    s->upstream = upstream_open(&s->worker->loop, &s->port->target, on_upstream, s);
-    if (s->upstream == NULL)
+    if (s->worker->link == NULL) {
         smtp_mta_lost(s->smtp);
-    return s->upstream == NULL;
+        return true;
+    }
+    const char *login = smtp_login(s->smtp);
+    s->lease = LEASE_ASKED;
+    s->lease_asked = uv_now(&s->worker->loop);
+    s->lease_number = worker_number(s->worker, s->number);
+    link_send(s->worker->link, &(struct channel_frame){
+                                   .type = CHANNEL_LEASE,
+                                   .number = s->lease_number,
+                                   .as.lease = {.upstream = (uint32_t)s->port->conf->upstream,
+                                                .login = login,
+                                                .login_len = login != NULL ? strlen(login) : 0}});
+    return false;
 }
 
 static bool ask_verdict(struct session *s)

@@ -27,8 +27,10 @@ struct spawn {
 static void close_links(struct spawn *s)
 {
     for (unsigned i = 0; i < s->workers; i++) {
-        if (s->link[i] != NULL)
+        if (s->link[i] != NULL) {
+            s->events->link_gone(s->owner, s->link[i]);
             link_close(s->link[i]);
+        }
         s->link[i] = NULL;
     }
 }
@@ -69,6 +71,7 @@ static void on_link_closed(void *owner, struct link *l)
     for (unsigned i = 0; i < s->workers; i++)
         if (s->link[i] == l)
             s->link[i] = NULL;
+    s->events->link_gone(s->owner, l);
     link_close(l);
     if (!s->draining)
         spawn_kill(s);

@@ -19,6 +19,7 @@ struct spawn_events {
     void (*ready)(void *owner, struct spawn *s); /* all workers accept */
     void (*question)(void *owner, struct spawn *s, struct link *l,
                      const struct channel_frame *frame);
+    void (*link_gone)(void *owner, struct link *l); /* before it is closed */
     /* The process is gone; the struct frees itself after this. `signal` 0: it exited with `status`.
      */
     void (*gone)(void *owner, struct spawn *s, int64_t status, int signal);

@@ -100,7 +100,7 @@ static void try_next(struct upstream *u)
 }
 
 struct upstream *upstream_open(uv_loop_t *loop, const struct upstream_target *target,
-                               upstream_cb *cb, void *owner)
+                               uint64_t patience, upstream_cb *cb, void *owner)
 {
     struct upstream *u = calloc(1, sizeof *u);
     if (u == NULL)
@@ -110,7 +110,7 @@ struct upstream *upstream_open(uv_loop_t *loop, const struct upstream_target *ta
     u->owner = owner;
     u->loop = loop;
     u->fd = -1;
-    u->give_up = uv_now(loop) + target->queue_timeout;
+    u->give_up = uv_now(loop) + patience;
     uv_timer_init(loop, &u->timer);
     u->timer.data = u;
     if (target->address_count == 0 || !attempt(u, &target->address[u->next++]))

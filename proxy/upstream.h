@@ -14,7 +14,6 @@ struct upstream_target {
     const struct address *address;
     size_t address_count;
     uint64_t connect_timeout; /* per address, milliseconds */
-    uint64_t queue_timeout;   /* for all tries together; 0: each address once */
 };
 
 struct upstream;
@@ -27,9 +26,10 @@ enum upstream_event {
 
 typedef void upstream_cb(void *owner, enum upstream_event event, bool readable, bool writable);
 
-/* NULL: out of memory. The target is borrowed. The callback is never called from within. */
+/* `patience` is for all tries together, milliseconds; 0: each address once. NULL: out of memory.
+ * The target is borrowed. The callback is never called from within. */
 struct upstream *upstream_open(uv_loop_t *loop, const struct upstream_target *target,
-                               upstream_cb *cb, void *owner);
+                               uint64_t patience, upstream_cb *cb, void *owner);
 
 /* Which events to report; only after UPSTREAM_CONNECTED. */
 void upstream_arm(struct upstream *u, bool readable, bool writable);

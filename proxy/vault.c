@@ -12,6 +12,7 @@
 #include "proxy/answer.h"
 #include "proxy/edition.h"
 #include "proxy/learnt.h"
+#include "proxy/lender.h"
 #include "proxy/listen.h"
 #include "proxy/log.h"
 #include "proxy/privileges.h"
@@ -42,6 +43,7 @@ struct vault {
     struct spawn *all[FRONTS_MAX];
     struct ticket_keys tickets;
     struct answers *answers;
+    struct lender *lender;
     uint64_t backoff;
     uint64_t serving_since;
     uv_timer_t restart;
@@ -57,13 +59,14 @@ struct vault {
 static void on_ready(void *owner, struct spawn *s);
 static void on_question(void *owner, struct spawn *s, struct link *l,
                         const struct channel_frame *frame);
+static void on_link_gone(void *owner, struct link *l);
 static void on_gone(void *owner, struct spawn *s, int64_t status, int signal);
 
 static struct spawn *start_front(struct vault *v, struct edition *e,
                                  const struct listen_set *sockets)
 {
     static const struct spawn_events events = {
-        .ready = on_ready, .question = on_question, .gone = on_gone};
+        .ready = on_ready, .question = on_question, .link_gone = on_link_gone, .gone = on_gone};
     char error[SPAWN_ERROR_MAX] = "too many fronts are draining; try again later";
     struct spawn *s = NULL;
     if (v->fronts < FRONTS_MAX)
@@ -108,11 +111,24 @@ static void on_question(void *owner, struct spawn *s, struct link *l,
                         const struct channel_frame *frame)
 {
     struct vault *v = owner;
-    if (frame->type == CHANNEL_LEARNT) {
+    switch (frame->type) {
+    case CHANNEL_LEARNT:
         keep_learnt(spawn_edition(s), frame);
-        return;
+        break;
+    case CHANNEL_LEASE:
+    case CHANNEL_RETURN:
+        lender_take(v->lender, l, spawn_edition(s)->conf, frame);
+        break;
+    default:
+        answers_take(v->answers, l, spawn_edition(s), frame);
+        break;
     }
-    answers_take(v->answers, l, spawn_edition(s), frame);
+}
+
+static void on_link_gone(void *owner, struct link *l)
+{
+    struct vault *v = owner;
+    lender_link_gone(v->lender, l);
 }
 
 static void vault_reload(struct vault *v);
@@ -131,6 +147,7 @@ static void take_over(struct vault *v)
     v->coming = NULL;
     v->coming_edition = NULL;
     answers_failure_delay(v->answers, v->edition->conf->failure_delay);
+    lender_measure(v->lender, v->edition->conf);
     log_open(v->log_fd, v->edition->conf->log_target == CONF_LOG_SYSLOG,
              (enum log_format)v->edition->conf->log_format,
              (enum log_level)v->edition->conf->log_level);
@@ -243,8 +260,8 @@ static struct edition *load_edition(struct vault *v)
 static void vault_reload(struct vault *v)
 {
     char error[LISTEN_ERROR_MAX];
-    v->reload_again = v->coming != NULL;
-    if (v->coming != NULL || v->state != VAULT_SERVING)
+    v->reload_again = v->coming != NULL || v->state == VAULT_STARTING;
+    if (v->reload_again || v->state == VAULT_STOPPING)
         return;
     v->coming_edition = load_edition(v);
     if (v->coming_edition == NULL)
@@ -413,8 +430,10 @@ static int serve(struct vault *v)
 {
     init_handles(v);
     v->answers = answers_new(&v->loop, size_thread_pool());
-    if (v->answers == NULL)
+    v->lender = lender_new();
+    if (v->answers == NULL || v->lender == NULL)
         return say(1, "out of memory");
+    lender_measure(v->lender, v->edition->conf);
     answers_failure_delay(v->answers, v->edition->conf->failure_delay);
     ticket_keys_rotate(&v->tickets);
     warn_of_self_signed(v);
@@ -439,6 +458,7 @@ int vault_run(const char *conf_path)
     if (status == 0)
         status = serve(v);
     answers_free(v->answers);
+    lender_free(v->lender);
     edition_release(v->coming_edition);
     edition_release(v->edition);
     OPENSSL_cleanse(v, sizeof *v);

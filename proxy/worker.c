@@ -74,6 +74,18 @@ void worker_forget(struct worker *w, uint64_t number)
         worker_finish(w);
 }
 
+uint64_t worker_number(struct worker *w, uint64_t number)
+{
+    return (uint64_t)++w->serial << 32 | (number & UINT32_MAX);
+}
+
+/* Who asks more than once asks with numbers of one slot, and knows himself which counts. */
+static struct session *session_at(const struct worker *w, uint64_t number)
+{
+    size_t index = number & UINT32_MAX;
+    return index < w->slot_count ? w->slots[index].session : NULL;
+}
+
 static struct session *session_of(const struct worker *w, uint64_t number)
 {
     size_t index = number & UINT32_MAX;
@@ -284,7 +296,9 @@ static void on_frame(void *owner, struct link *l, const struct channel_frame *fr
     switch (frame->type) {
     case CHANNEL_SIGNED:
     case CHANNEL_VERDICT:
-        s = session_of(w, frame->number);
+    case CHANNEL_LEASED:
+        s = frame->type == CHANNEL_LEASED ? session_at(w, frame->number)
+                                          : session_of(w, frame->number);
         if (s != NULL)
             session_answer(s, frame);
         break;

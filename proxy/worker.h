@@ -85,6 +85,7 @@ void worker_run(struct worker *w); /* until drained */
 /* For sessions. A slot: false when memory is short. */
 bool worker_admit(struct worker *w, struct session *s, uint64_t *number);
 void worker_forget(struct worker *w, uint64_t number);
+uint64_t worker_number(struct worker *w, uint64_t number); /* another number for the same slot */
 
 /* What was learnt of an MTA goes to all workers; each takes it over with its next session. */
 void worker_learnt(struct worker *w, size_t upstream, const struct capabilities *c);
