@@ -164,6 +164,8 @@ static void on_ready(void *owner, struct spawn *s)
     } else if (s == v->current && v->state == VAULT_STARTING) {
         v->state = VAULT_SERVING;
         log_say(LOG_LEVEL_INFO, "ready", "vestibule %s accepts connections", VESTIBULE_VERSION);
+        if (v->reload_again)
+            vault_reload(v);
     }
     v->serving_since = uv_now(&v->loop);
 }
