@@ -11,7 +11,7 @@
  * there is content and is stuffed on its way out. */
 enum data_state {
     DATA_START,      /* behind CR LF, or at the very beginning */
-    DATA_SOFT_START, /* behind a bare LF that was written as CR LF */
+    DATA_SOFT_START, /* behind a bare LF that was written as CR LF; and any line start in chunks */
     DATA_MIDDLE,
     DATA_CR,
     DATA_DOT,    /* CR LF . */
@@ -31,6 +31,17 @@ struct data_out {
 void data_init(struct data_scan *d, enum data_newline newline, uint64_t max_octets)
 {
     *d = (struct data_scan){.newline = newline, .state = DATA_START, .max_octets = max_octets};
+}
+
+void data_init_chunked(struct data_scan *d, enum data_newline newline, uint64_t max_octets)
+{
+    *d = (struct data_scan){
+        .newline = newline, .state = DATA_SOFT_START, .chunked = true, .max_octets = max_octets};
+}
+
+static void data_line_begins(struct data_scan *d)
+{
+    d->state = d->chunked ? DATA_SOFT_START : DATA_START;
 }
 
 static void data_fail(struct data_scan *d, enum data_fault fault)
@@ -116,7 +127,7 @@ static void data_step(struct data_scan *d, struct data_out *out, uint8_t c)
     case DATA_CR:
         if (c == '\n') {
             data_put(d, out, "\r\n", 2, 2);
-            d->state = DATA_START;
+            data_line_begins(d);
         } else {
             data_fail(d, DATA_BARE_CR);
             data_step_plain(d, out, c);
@@ -150,15 +161,19 @@ static size_t data_copy(struct data_scan *d, struct data_out *out, const uint8_t
     memcpy(out->at + out->len, in, len);
     out->len += len;
     d->octets += len;
-    d->state = in[len - 1] == '\n' ? DATA_START : DATA_MIDDLE;
+    d->state = DATA_MIDDLE;
+    if (in[len - 1] == '\n')
+        data_line_begins(d);
     return len;
 }
 
-/* After a fault only a CR can begin what we still look for. */
+/* After a fault only a CR can begin what we still look for; in chunks nothing can. */
 static size_t data_skip(struct data_scan *d, const uint8_t *in, size_t len)
 {
     const uint8_t *cr;
 
+    if (d->chunked)
+        return len;
     if (d->state != DATA_MIDDLE)
         return 0;
     cr = memchr(in, '\r', len);
@@ -192,6 +207,19 @@ size_t data_scan(struct data_scan *d, const uint8_t *in, size_t len, uint8_t *ou
     }
     *out_len = to.len;
     return i;
+}
+
+void data_end_chunked(struct data_scan *d, uint8_t *out, size_t *out_len)
+{
+    struct data_out to = {.at = out, .cap = DATA_GROWTH};
+
+    if (d->state == DATA_CR)
+        data_fail(d, DATA_BARE_CR);
+    else if (d->state == DATA_MIDDLE)
+        data_put(d, &to, "\r\n", 2, 2);
+    data_line_begins(d);
+    d->finished = true;
+    *out_len = to.len;
 }
 
 static bool data_word_has(uint64_t word, uint8_t c)

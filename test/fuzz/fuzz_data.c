@@ -48,10 +48,25 @@ static void scan(struct data_outcome *o, struct data_scan *d, const uint8_t *in,
         o->len += got;
         o->used += used;
     }
+    if (d->chunked) {
+        size_t got;
+
+        data_end_chunked(d, o->text + o->len, &got);
+        expect(got <= DATA_GROWTH);
+        o->len += got;
+    }
     o->fault = d->fault;
     o->finished = d->finished;
     o->octets = d->octets;
     free(out);
+}
+
+static void expect_agreement(const struct data_outcome *wanted, const struct data_outcome *got)
+{
+    expect(wanted->fault == got->fault && wanted->finished == got->finished);
+    expect(wanted->octets == got->octets && wanted->used == got->used);
+    expect(wanted->len == got->len && memcmp(wanted->text, got->text, got->len) == 0);
+    expect_canonical(got);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *in, size_t len)
@@ -73,10 +88,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *in, size_t len)
     data_model(&wanted, newline, max, in, len);
     data_init(&d, newline, max);
     scan(&got, &d, in, len, chunk, room);
-    expect(wanted.fault == got.fault && wanted.finished == got.finished);
-    expect(wanted.octets == got.octets && wanted.used == got.used);
-    expect(wanted.len == got.len && memcmp(wanted.text, got.text, got.len) == 0);
-    expect_canonical(&got);
+    expect_agreement(&wanted, &got);
+    data_model_chunked(&wanted, newline, max, in, len);
+    data_init_chunked(&d, newline, max);
+    scan(&got, &d, in, len, chunk, room);
+    expect_agreement(&wanted, &got);
     for (int start = 0; start <= 1; start++)
         expect(data_clean(in, len, start) == data_clean_portable(in, len, start));
     return 0;

@@ -93,4 +93,40 @@ static void data_model(struct data_outcome *o, enum data_newline newline, uint64
     o->used = i;
 }
 
+/* The same for chunks: no dot in the input means anything, and the end is the input's. */
+static void data_model_chunked(struct data_outcome *o, enum data_newline newline, uint64_t max,
+                               const uint8_t *in, size_t len)
+{
+    bool start = true;
+
+    memset(o, 0, offsetof(struct data_outcome, text));
+    o->finished = true;
+    o->used = len;
+    for (size_t i = 0; i <= len; i++) {
+        bool crlf = i + 1 < len && in[i] == '\r' && in[i + 1] == '\n';
+        bool open_end = i == len && !start;
+        size_t size = crlf || open_end || (i < len && in[i] == '\n') ? 2 : 1;
+
+        if ((i == len && start) || o->fault != DATA_FINE)
+            return;
+        if (i < len && in[i] == '\r' && !crlf)
+            o->fault = DATA_BARE_CR;
+        else if (i < len && in[i] == '\0')
+            o->fault = DATA_NUL;
+        else if (i < len && in[i] == '\n' && newline == DATA_REJECT)
+            o->fault = DATA_BARE_LF;
+        else if (max != 0 && o->octets + size > max)
+            o->fault = DATA_TOO_BIG;
+        if (o->fault != DATA_FINE)
+            return;
+        o->octets += size;
+        if (size == 1 && start && in[i] == '.')
+            o->text[o->len++] = '.';
+        memcpy(o->text + o->len, size == 1 ? (const char *)in + i : "\r\n", size);
+        o->len += size;
+        start = size == 2;
+        i += crlf ? 1 : 0;
+    }
+}
+
 #endif

@@ -12,25 +12,23 @@
 
 /* `chunk` octets of input and `room` octets of output at a time; 0 is all. The memory is exactly as
  * big as said, for the sanitizer's eyes. */
-static void scan(struct data_outcome *o, enum data_newline newline, uint64_t max, const uint8_t *in,
-                 size_t len, size_t chunk, size_t room)
+static void scan_into(struct data_outcome *o, struct data_scan *d, const uint8_t *in, size_t len,
+                      size_t chunk, size_t room)
 {
-    struct data_scan d;
     size_t n = chunk == 0 ? len : chunk;
     size_t cap = room == 0 ? OUTPUT_MAX : room;
     uint8_t *piece = malloc(n + 1);
     uint8_t *out = malloc(cap);
 
     memset(o, 0, offsetof(struct data_outcome, text));
-    data_init(&d, newline, max);
-    while (o->used < len && !d.finished) {
+    while (o->used < len && !d->finished) {
         size_t left = len - o->used;
         size_t take = left < n ? left : n;
         size_t got;
         size_t used;
 
         memcpy(piece + n - take, in + o->used, take);
-        used = data_scan(&d, piece + n - take, take, out, cap, &got);
+        used = data_scan(d, piece + n - take, take, out, cap, &got);
         assert_true(used > 0 || got > 0);
         assert_true(got <= cap);
         assert_true(o->len + got <= OUTPUT_MAX);
@@ -38,11 +36,27 @@ static void scan(struct data_outcome *o, enum data_newline newline, uint64_t max
         o->len += got;
         o->used += used;
     }
-    o->fault = d.fault;
-    o->finished = d.finished;
-    o->octets = d.octets;
+    if (d->chunked) {
+        size_t got;
+
+        data_end_chunked(d, o->text + o->len, &got);
+        assert_true(got <= DATA_GROWTH);
+        o->len += got;
+    }
+    o->fault = d->fault;
+    o->finished = d->finished;
+    o->octets = d->octets;
     free(piece);
     free(out);
+}
+
+static void scan(struct data_outcome *o, enum data_newline newline, uint64_t max, const uint8_t *in,
+                 size_t len, size_t chunk, size_t room)
+{
+    struct data_scan d;
+
+    data_init(&d, newline, max);
+    scan_into(o, &d, in, len, chunk, room);
 }
 
 static void dump(const char *what, const uint8_t *text, size_t len)
@@ -160,6 +174,22 @@ static void check(const uint8_t *in, size_t len, uint64_t max, size_t chunk, siz
     }
 }
 
+static void check_chunked(const uint8_t *in, size_t len, uint64_t max, size_t chunk, size_t room)
+{
+    static struct data_outcome wanted, got;
+    struct data_scan d;
+
+    for (unsigned newline = DATA_NORMALIZE; newline <= DATA_REJECT; newline++) {
+        data_model_chunked(&wanted, newline, max, in, len);
+        data_init_chunked(&d, newline, max);
+        scan_into(&got, &d, in, len, chunk, room);
+        assert_same(&wanted, &got, in, len);
+        assert_canonical(&got);
+        if (got.fault == DATA_FINE)
+            assert_one_message(&got);
+    }
+}
+
 static void the_receivers_of_these_tests_can_be_fooled(void **state)
 {
     (void)state;
@@ -191,6 +221,8 @@ static void every_short_string_agrees_with_the_model(void **state)
             check(in, len + 5, 0, 0, 0);
             check(in, len + 5, 0, 1, 2);
             check(in, len, 0, 2, 3);
+            check_chunked(in, len, 0, 1, 2);
+            check_chunked(in, len, number % 8, 3, 0);
         }
     }
 }
@@ -248,6 +280,7 @@ static void random_texts_agree_with_the_model(void **state)
         memcpy(in + len, "\r\n.\r\nMAIL FROM:<x>\r\n", 20);
         check(in, len + 20, max, (size_t)rand_r(&seed) % 100, 2 + (size_t)rand_r(&seed) % 90);
         check(in, len + 20, max, 0, 0);
+        check_chunked(in, len, max, (size_t)rand_r(&seed) % 100, 2 + (size_t)rand_r(&seed) % 90);
     }
 }
 
@@ -373,6 +406,47 @@ static void the_rules_of_the_design_hold(void **state)
     }
 }
 
+static void dots_in_chunks_are_content(void **state)
+{
+    static const char *const examples[][2] = {
+        {".", "..\r\n"},
+        {".\r\n", "..\r\n"},
+        {"a\r\n.\r\nb\r\n", "a\r\n..\r\nb\r\n"},
+        {"..a\r\n", "...a\r\n"},
+        {"a", "a\r\n"},
+        {"a\n.", "a\r\n..\r\n"},
+        {"", ""},
+    };
+    static struct data_outcome o;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(examples) / sizeof(examples[0]); i++) {
+        size_t len = strlen(examples[i][0]);
+
+        for (size_t chunk = 0; chunk <= len; chunk++) {
+            struct data_scan d;
+
+            data_init_chunked(&d, DATA_NORMALIZE, 0);
+            scan_into(&o, &d, (const uint8_t *)examples[i][0], len, chunk, 0);
+            assert_int_equal(o.fault, DATA_FINE);
+            assert_true(o.finished);
+            assert_int_equal(o.len, strlen(examples[i][1]));
+            assert_memory_equal(o.text, examples[i][1], o.len);
+        }
+    }
+}
+
+static void a_cr_as_the_last_octet_of_all_chunks_is_bare(void **state)
+{
+    static struct data_outcome o;
+    struct data_scan d;
+
+    (void)state;
+    data_init_chunked(&d, DATA_NORMALIZE, 0);
+    scan_into(&o, &d, (const uint8_t *)"a\r", 2, 0, 0);
+    assert_int_equal(o.fault, DATA_BARE_CR);
+}
+
 static void nothing_behind_the_end_is_read(void **state)
 {
     static const char in[] = "a\r\n.\r\nRSET\r\n";
@@ -447,6 +521,8 @@ int main(void)
         cmocka_unit_test(random_strings_of_the_octets_that_matter_agree),
         cmocka_unit_test(both_fast_paths_stop_at_the_same_octet),
         cmocka_unit_test(the_fast_path_takes_whole_clean_texts),
+        cmocka_unit_test(dots_in_chunks_are_content),
+        cmocka_unit_test(a_cr_as_the_last_octet_of_all_chunks_is_bare),
         cmocka_unit_test(nothing_behind_the_end_is_read),
         cmocka_unit_test(the_limit_is_exact_and_counts_decoded_octets),
         cmocka_unit_test(a_very_long_line_needs_no_memory),
