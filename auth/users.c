@@ -8,6 +8,7 @@
 
 #include "auth/hash_kind.h"
 #include "auth/sasl.h"
+#include "auth/sender_list.h"
 #include "auth/utf8.h"
 
 /* yescrypt at the cost that `vestibule passwd` writes; the last character has bits set that no hash
@@ -17,6 +18,7 @@
 struct users_entry {
     const char *login;
     const char *hash;
+    const char *addresses;
     uint32_t line;
 };
 
@@ -87,7 +89,8 @@ const char *users_password_fault(const char *password)
     return utf8_ok(password, len) ? NULL : "the password is not UTF-8";
 }
 
-static bool users_append(struct users_reader *r, const char *login, const char *hash)
+static bool users_append(struct users_reader *r, const char *login, const char *hash,
+                         const char *addresses)
 {
     struct users *u = r->users;
 
@@ -99,7 +102,8 @@ static bool users_append(struct users_reader *r, const char *login, const char *
         u->entries = grown;
         r->capacity = capacity;
     }
-    u->entries[u->count++] = (struct users_entry){.login = login, .hash = hash, .line = r->line};
+    u->entries[u->count++] =
+        (struct users_entry){.login = login, .hash = hash, .addresses = addresses, .line = r->line};
     return true;
 }
 
@@ -111,9 +115,6 @@ static bool users_take_hash(const struct users_reader *r, const char *login, con
         return users_complain(r, login,
                               "verifiers in braces are not supported yet; set a password with "
                               "`vestibule passwd`");
-    if (strchr(hash, ':') != NULL)
-        return users_complain(
-            r, login, "addresses of a login are not supported yet; take the third field out");
     if (hash_locked(hash))
         return true;
     fault = hash_fault(hash);
@@ -123,6 +124,25 @@ static bool users_take_hash(const struct users_reader *r, const char *login, con
         return users_complain(r, login, what);
     }
     return true;
+}
+
+static bool users_take_addresses(const struct users_reader *r, const char *login,
+                                 const char *addresses)
+{
+    const char *fault = sender_list_fault(addresses);
+
+    return fault == NULL || users_complain(r, login, fault);
+}
+
+/* `rest` is all behind the login's colon; what follows the hash is cut off it. */
+static bool users_take_fields(struct users_reader *r, const char *login, char *rest)
+{
+    char *end = rest + strcspn(rest, ":");
+    const char *addresses = *end != '\0' ? end + 1 : end;
+
+    *end = '\0';
+    return users_take_hash(r, login, rest) && users_take_addresses(r, login, addresses) &&
+           users_append(r, login, rest, addresses);
 }
 
 /* `line` is NUL-ended in place of its newline. */
@@ -147,7 +167,7 @@ static bool users_take_line(struct users_reader *r, char *line, size_t len)
     fault = users_login_fault(line);
     if (fault != NULL)
         return users_complain(r, NULL, fault);
-    return users_take_hash(r, line, colon + 1) && users_append(r, line, colon + 1);
+    return users_take_fields(r, line, colon + 1);
 }
 
 static bool users_take_lines(struct users_reader *r)
@@ -292,7 +312,7 @@ size_t users_count(const struct users *u)
     return u->count;
 }
 
-const char *users_hash(const struct users *u, const char *login)
+static const struct users_entry *users_find(const struct users *u, const char *login)
 {
     size_t low = 0;
     size_t high = u->count;
@@ -301,13 +321,27 @@ const char *users_hash(const struct users *u, const char *login)
         const size_t middle = low + (high - low) / 2;
         const int order = strcmp(login, u->entries[middle].login);
         if (order == 0)
-            return u->entries[middle].hash;
+            return &u->entries[middle];
         if (order < 0)
             high = middle;
         else
             low = middle + 1;
     }
     return NULL;
+}
+
+const char *users_hash(const struct users *u, const char *login)
+{
+    const struct users_entry *e = users_find(u, login);
+
+    return e != NULL ? e->hash : NULL;
+}
+
+const char *users_addresses(const struct users *u, const char *login)
+{
+    const struct users_entry *e = users_find(u, login);
+
+    return e != NULL ? e->addresses : NULL;
 }
 
 const char *users_decoy(const struct users *u)

@@ -15,9 +15,10 @@
 struct users;
 
 /* Pure. NULL with one sentence in `error` that names the line: no colon, empty or over-long login,
- * control octets, a login twice, a hash that crypt(3) does not know. `name` stands for the file in
- * the sentence. An empty or locked hash (`!`, `*`) is fine and never matches. Lines whose hash
- * starts with `{` carry verifiers of other mechanisms: refused as not supported yet. */
+ * control octets, a login twice, a hash that crypt(3) does not know, an address that is none.
+ * `name` stands for the file in the sentence. An empty or locked hash (`!`, `*`) is fine and never
+ * matches. Lines whose hash starts with `{` carry verifiers of other mechanisms: refused as not
+ * supported yet. */
 struct users *users_parse(const char *text, size_t len, const char *name,
                           char error[USERS_ERROR_MAX]);
 
@@ -31,6 +32,10 @@ size_t users_count(const struct users *u);
 
 /* The hash of a login, byte for byte, or NULL. */
 const char *users_hash(const struct users *u, const char *login);
+
+/* What stands in a login's third field, a list for auth/sender_list.h: "" when it has none, NULL
+ * when there is no such login. */
+const char *users_addresses(const struct users *u, const char *login);
 
 /* A hash of the kind and cost that most of the file has, which no password fits: checked for
  * unknown logins, so that they take as long as known ones. Never NULL. */

@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "auth/text_file.h"
 #include "auth/users.h"
 
 /* A million users with the longest usual hash; beyond it, it is not a users file. */
@@ -29,42 +30,19 @@ static bool users_fail(char error[USERS_ERROR_MAX], const char *format, ...)
     return false;
 }
 
-static bool users_read(char *text, size_t len, size_t *got, int fd)
-{
-    *got = 0;
-    while (*got < len) {
-        const ssize_t n = read(fd, text + *got, len - *got);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return false;
-        if (n == 0)
-            break;
-        *got += (size_t)n;
-    }
-    return true;
-}
-
 /* The text of an open file, to be freed by the caller; NULL with a sentence. */
 static char *users_text(size_t *len, struct stat *st, int fd, const char *path,
                         char error[USERS_ERROR_MAX])
 {
-    char *text;
+    char *text = text_file_read(len, st, fd, USERS_FILE_MAX);
 
-    if (fstat(fd, st) != 0 || !S_ISREG(st->st_mode) || st->st_size > USERS_FILE_MAX) {
+    if (text == NULL && errno == EINVAL)
         users_fail(error,
                    "the users file %s is not a plain file of at most 256 MB; give its path as "
                    "backend = file:PATH",
                    path);
-        return NULL;
-    }
-    text = malloc((size_t)st->st_size + 1);
-    if (text == NULL || !users_read(text, (size_t)st->st_size, len, fd)) {
+    else if (text == NULL)
         users_fail(error, "the users file %s cannot be read: %s", path, strerror(errno));
-        free(text);
-        return NULL;
-    }
-    text[*len] = '\0';
     return text;
 }
 

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "auth/hash_kind.h"
+#include "auth/sender_list.h"
 #include "auth/users.h"
 
 static void require(int holds)
@@ -27,8 +28,14 @@ static size_t check_lines(const struct users *u, char *text, size_t len)
         if (at[0] != '\0' && at[0] != '#') {
             colon = strchr(at, ':');
             require(colon != NULL && strlen(at) == (size_t)(newline - at));
+            char *second = strchr(colon + 1, ':');
             *colon = '\0';
+            if (second != NULL)
+                *second = '\0';
             require(users_login_fault(at) == NULL);
+            require(users_addresses(u, at) != NULL);
+            require(strcmp(users_addresses(u, at), second != NULL ? second + 1 : "") == 0);
+            require(sender_list_fault(users_addresses(u, at)) == NULL);
             require(users_hash(u, at) != NULL && strcmp(users_hash(u, at), colon + 1) == 0);
             require(hash_locked(colon + 1) || hash_fault(colon + 1) == NULL);
             users++;

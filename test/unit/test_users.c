@@ -220,12 +220,31 @@ static void hashes_that_crypt_cannot_check_are_refused(void **state)
     REFUSE("a:$6$sa\xc3\xa9t$x\n", "characters");
 }
 
-static void the_third_field_is_refused_not_ignored(void **state)
+static void the_third_field_lists_addresses(void **state)
 {
     (void)state;
-    REFUSE("a:" DES ":a@example.org\n", "addresses of a login are not supported yet");
-    REFUSE("a:" DES ":\n", "addresses of a login are not supported yet");
-    REFUSE("a:!:x\n", "addresses of a login are not supported yet");
+    struct users *u = parse("a:" DES ":a@example.org,@example.net\nb:" MD5 "\nc:!:\nd::*\n"
+                            "e:" DES ": x@y.example z@[IPv6:::1]\n");
+    assert_string_equal(users_hash(u, "a"), DES);
+    assert_string_equal(users_addresses(u, "a"), "a@example.org,@example.net");
+    assert_string_equal(users_hash(u, "b"), MD5);
+    assert_string_equal(users_addresses(u, "b"), "");
+    assert_string_equal(users_hash(u, "c"), "!");
+    assert_string_equal(users_addresses(u, "c"), "");
+    assert_string_equal(users_hash(u, "d"), "");
+    assert_string_equal(users_addresses(u, "d"), "*");
+    assert_string_equal(users_addresses(u, "e"), " x@y.example z@[IPv6:::1]");
+    assert_null(users_addresses(u, "f"));
+    users_release(u);
+}
+
+static void a_bad_address_is_refused_with_its_line(void **state)
+{
+    (void)state;
+    REFUSE("b:!\na:" DES ":a@example.org,b\n", "users:2: the line of \"a\": an address holds no @");
+    REFUSE("a:!:x\n", "holds no @");
+    REFUSE("a:!:a@example.org:b\n", "no sound domain");
+    REFUSE("a:!:*@example.org\n", "write @domain for everyone");
 }
 
 static void a_login_may_have_255_octets(void **state)
@@ -519,7 +538,8 @@ int main(void)
         cmocka_unit_test(a_bad_line_is_named),
         cmocka_unit_test(a_login_twice_names_both_lines),
         cmocka_unit_test(hashes_that_crypt_cannot_check_are_refused),
-        cmocka_unit_test(the_third_field_is_refused_not_ignored),
+        cmocka_unit_test(the_third_field_lists_addresses),
+        cmocka_unit_test(a_bad_address_is_refused_with_its_line),
         cmocka_unit_test(a_login_may_have_255_octets),
         cmocka_unit_test(every_prefix_of_a_file_is_taken_or_refused_with_a_sentence),
         cmocka_unit_test(holds_keep_a_snapshot),
