@@ -1,9 +1,9 @@
 /* How much a key (a login, a client's network) may take within any period.
  *
- * The period is cut into QUOTA_SLICES; what was taken counts until its slice is a whole period old,
- * so for up to one slice longer than the period: never more than `count` in any period, at times a
- * little less. Pure: the time comes in with each call, and going backwards it counts as standing
- * still.
+ * The period is cut into QUOTA_SLICES of whole milliseconds; what was taken counts until its slice
+ * is a whole period old, so for up to one slice longer than the period: never more than `count` in
+ * any period, at times a little less. Pure: the time comes in with each call, and going backwards
+ * it counts as standing still.
  *
  * The table is bounded. No key that still counts is ever dropped for another, so nobody can wash
  * his own out; keys that find their part of the table full share one count there until places fall
