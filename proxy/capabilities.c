@@ -6,10 +6,13 @@
 #include <strings.h>
 
 /* What needs nothing of the MTA: we count, we pipeline for it, we put the codes in where it has
- * none. */
-enum { CAPABILITIES_OURS = EXTENSION_SIZE | EXTENSION_PIPELINING | EXTENSION_ENHANCEDSTATUSCODES };
+ * none, and our BDAT is its DATA. */
+enum {
+    CAPABILITIES_OURS =
+        EXTENSION_SIZE | EXTENSION_PIPELINING | EXTENSION_ENHANCEDSTATUSCODES | EXTENSION_CHUNKING
+};
 
-/* What the MTA must offer before we can. CHUNKING is learnt, but not carried. */
+/* What the MTA must offer before we can. */
 enum { CAPABILITIES_CARRIED = EXTENSION_8BITMIME | EXTENSION_SMTPUTF8 | EXTENSION_DSN };
 
 /* Also the order in which they are offered. */

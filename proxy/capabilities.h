@@ -29,9 +29,9 @@ struct capabilities_offer {
 /* The effective SIZE limit: the smaller of ours and the MTA's; 0 is none. */
 uint64_t capabilities_size(const struct capabilities *mta, uint64_t max_size);
 
-/* The bits a client may use in this session: SIZE, PIPELINING and ENHANCEDSTATUSCODES, which are
- * ours, and the MTA's that we carry, without the hidden ones. What may go to the MTA is another
- * thing: mta->extensions. */
+/* The bits a client may use in this session: SIZE, PIPELINING, ENHANCEDSTATUSCODES and CHUNKING,
+ * which are ours, and the MTA's that we carry, without the hidden ones. What may go to the MTA is
+ * another thing: mta->extensions. */
 unsigned capabilities_offered(const struct capabilities *mta, unsigned hidden);
 
 /* Writes the whole `250-...` answer to EHLO. */

@@ -102,6 +102,8 @@ static bool smtp_close_down(struct smtp *s, struct smtp_io *io)
 {
     switch (s->closing) {
     case CLOSING_SAY:
+        if (s->stage == STAGE_CHUNK)
+            smtp_transaction_abandon(s, "the session ended before the last chunk");
         if (!fifo_empty(&s->fifo) || !smtp_can_say(s, io))
             return false;
         smtp_closing_enter(s, CLOSING_LEAVE);
@@ -131,13 +133,15 @@ static bool smtp_quiet(const struct smtp *s)
 
 static bool smtp_between_transactions(const struct smtp *s)
 {
-    return s->stage == STAGE_NONE || (s->stage == STAGE_OPEN && s->message->lost);
+    bool waits = s->stage == STAGE_OPEN || s->stage == STAGE_CHUNK;
+
+    return s->stage == STAGE_NONE || (waits && s->message->lost);
 }
 
 static bool smtp_take_command(struct smtp *s, struct smtp_io *io)
 {
     bool stage_ok = s->stage == STAGE_NONE || s->stage == STAGE_MAIL || s->stage == STAGE_OPEN ||
-                    s->stage == STAGE_RCPT || s->stage == STAGE_END;
+                    s->stage == STAGE_RCPT || s->stage == STAGE_CHUNK || s->stage == STAGE_END;
 
     return smtp_quiet(s) && stage_ok && smtp_can_say(s, io) && smtp_take_line(s, io);
 }
@@ -168,6 +172,8 @@ static bool smtp_step(struct smtp *s, struct smtp_io *io)
         return true;
     if (s->closing != CLOSING_NOT)
         return smtp_close_down(s, io);
+    if (s->chunk.open)
+        return smtp_chunk_refused(s, io);
     if (s->draining && smtp_quiet(s) && fifo_empty(&s->fifo) && smtp_between_transactions(s)) {
         smtp_finish(s, SMTP_END_DRAIN);
         return true;
@@ -320,6 +326,11 @@ void smtp_drain(struct smtp *s)
 
 /* --- questions ------------------------------------------------------------------------------- */
 
+bool smtp_half_heard(const struct smtp *s, const struct smtp_io *io)
+{
+    return (s->mta.state == MTA_READY || s->mta.state == MTA_DATA) && buf_len(io->from_mta) > 0;
+}
+
 static bool mta_owes(const struct smtp *s)
 {
     return s->stage == STAGE_MAIL || s->stage == STAGE_RCPT || s->stage == STAGE_DATA ||
@@ -338,7 +349,7 @@ static enum smtp_waiting_for mta_wait(const struct smtp *s, const struct smtp_io
 static enum smtp_waiting_for smtp_data_wait(const struct smtp *s, const struct smtp_io *io)
 {
     if (s->stage == STAGE_DRAIN)
-        return s->message->scan.finished ? SMTP_FOR_WRITE : SMTP_FOR_DATA;
+        return smtp_body_over(s) ? SMTP_FOR_WRITE : SMTP_FOR_DATA;
     if (s->stage == STAGE_DOT || buf_room(io->to_mta) < DATA_GROWTH || buf_len(io->from_mta) > 0)
         return SMTP_FOR_BLOCK;
     return SMTP_FOR_DATA;
@@ -348,8 +359,8 @@ static enum smtp_waiting_for smtp_command_wait(const struct smtp *s, const struc
 {
     if (!smtp_can_say(s, io))
         return SMTP_FOR_WRITE;
-    if (s->mta.state == MTA_READY && buf_len(io->from_mta) > 0)
-        return SMTP_FOR_REPLY; /* half of a hang-up */
+    if (smtp_half_heard(s, io))
+        return SMTP_FOR_REPLY;
     if (s->discarding != NULL || buf_len(io->from_client) > 0)
         return SMTP_FOR_LINE;
     return SMTP_FOR_COMMAND;
@@ -361,7 +372,7 @@ static uint32_t smtp_unit(const struct smtp *s, const struct smtp_io *io,
     uint64_t octets = 0;
 
     if (what == SMTP_FOR_DATA)
-        octets = s->message->in;
+        octets = s->chunk.refusal != NULL ? s->chunk.size - s->chunk.left : s->message->in;
     else if (what == SMTP_FOR_BLOCK)
         octets = s->message->out - buf_len(io->to_mta);
     else if (what == SMTP_FOR_WRITE)
@@ -375,6 +386,8 @@ struct smtp_waiting smtp_waiting(const struct smtp *s, const struct smtp_io *io)
 
     if (s->auth == AUTH_ASK || s->auth == AUTH_VERDICT)
         what = SMTP_FOR_VERDICT;
+    else if (s->chunk.open && s->chunk.refusal != NULL)
+        what = SMTP_FOR_DATA;
     else if (mta_owes(s))
         what = mta_wait(s, io);
     else if (s->stage == STAGE_BODY || s->stage == STAGE_DRAIN || s->stage == STAGE_DOT)

@@ -77,7 +77,7 @@ enum smtp_todo {
 /* What the session is waiting for. A deadline belongs to the pair: it is renewed when either
  * changes. */
 enum smtp_waiting_for {
-    SMTP_FOR_COMMAND, /* LIMIT_IDLE_MS; no octet of it has come */
+    SMTP_FOR_COMMAND, /* the listener's idle_timeout; no octet of it has come */
     SMTP_FOR_LINE,    /* LIMIT_COMMAND_MS; a command has begun */
     SMTP_FOR_DATA,    /* LIMIT_DATA_MS per LIMIT_DATA_UNIT */
     SMTP_FOR_VERDICT, /* LIMIT_VERDICT_MS */
@@ -110,7 +110,7 @@ enum smtp_end {
     SMTP_END_INJECTION, /* plaintext behind STARTTLS, body behind DATA, bytes before the banner */
     SMTP_END_DESYNC,    /* the MTA spoke when no reply was owed */
     SMTP_END_SLOW,      /* a deadline within a command or message */
-    SMTP_END_BDAT,      /* its chunk must not be read as commands */
+    SMTP_END_BDAT,      /* of a size unknown or too big: its chunk must not be read as commands */
     SMTP_END_MEMORY,
     SMTP_END_GATE, /* something would have gone to the MTA that may not: a bug of ours */
 };

@@ -27,10 +27,12 @@ void smtp_body_begin(struct smtp *s, struct smtp_io *io)
     }
     m->out = buf_len(to) - before;
     m->data = true;
+    smtp_stage_enter(s, STAGE_BODY);
+    if (m->chunked)
+        return;
     data_init(&m->scan, s->rules->newline,
               capabilities_size(&s->mta.capabilities, s->rules->max_size));
     fifo_answer(&s->fifo, SAY_DATA);
-    smtp_stage_enter(s, STAGE_BODY);
 }
 
 static const char *smtp_body_fault(enum data_fault fault)
@@ -49,12 +51,26 @@ static const char *smtp_body_fault(enum data_fault fault)
     return SAY_TOO_BIG;
 }
 
-/* Octets were scanned: a fault costs the MTA's connection, the end is answered in its turn. */
-static void smtp_body_scanned(struct smtp *s, struct smtp_io *io, size_t used)
+/* How much of what the client sent is message data. */
+static size_t smtp_body_have(const struct smtp *s, const struct smtp_io *io)
+{
+    size_t have = buf_len(io->from_client);
+
+    return s->message->chunked && have > s->chunk.left ? (size_t)s->chunk.left : have;
+}
+
+bool smtp_body_over(const struct smtp *s)
+{
+    return s->message->chunked ? s->chunk.left == 0 : s->message->scan.finished;
+}
+
+void smtp_body_scanned(struct smtp *s, struct smtp_io *io, size_t used)
 {
     struct smtp_message *m = s->message;
 
     m->in += used;
+    if (m->chunked)
+        s->chunk.left -= used;
     buf_consume(io->from_client, used);
     if (s->stage == STAGE_BODY && m->scan.fault != DATA_FINE) {
         m->fate = smtp_body_fault(m->scan.fault);
@@ -72,13 +88,15 @@ static void smtp_body_scanned(struct smtp *s, struct smtp_io *io, size_t used)
 bool smtp_body_pass(struct smtp *s, struct smtp_io *io)
 {
     enum { SLACK = 256 }; /* for stuffing, so that what came in one piece mostly goes in one */
-    size_t have = buf_len(io->from_client);
+    size_t have = smtp_body_have(s, io);
     size_t room = buf_room(io->to_mta);
     size_t want = have + SLACK < room ? have + SLACK : room;
     size_t used, out = 0;
     struct buf *to;
     uint8_t *space;
 
+    if (s->message->chunked && s->chunk.left == 0)
+        return smtp_chunk_end(s, io);
     if (have == 0 || room < DATA_GROWTH || buf_len(io->from_mta) > 0)
         return false;
     to = smtp_to_mta(s, io);
@@ -115,9 +133,9 @@ bool smtp_body_drain(struct smtp *s, struct smtp_io *io)
 {
     uint8_t sink[4096];
     size_t out;
-    size_t have = buf_len(io->from_client);
+    size_t have = smtp_body_have(s, io);
 
-    if (s->message->scan.finished)
+    if (smtp_body_over(s))
         return smtp_body_fate(s, io);
     if (have == 0)
         return false;

@@ -1,17 +1,9 @@
+#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
 #include "proxy/smtp_core.h"
-
-enum smtp_command_flag {
-    BEFORE_TLS = 1 << 0,  /* allowed before TLS where TLS is required (RFC 3207 4) */
-    BEFORE_AUTH = 1 << 1, /* allowed before AUTH (RFC 4954 6) */
-    LAST = 1 << 2,        /* nothing may stand behind it: what follows is not for us as commands */
-    BARE = 1 << 3,        /* takes no parameter */
-    JUNK = 1 << 4,        /* moves no mail: counted */
-    UTF8 = 1 << 5,        /* may hold octets above 127, which its parser checks */
-};
 
 /* Without a handler a command is local and stateless: `reply` is its answer, and it may be read
  * ahead of a reply that is owed. */
@@ -91,14 +83,6 @@ static const char *smtp_do_quit(struct smtp *s, struct smtp_io *io, const struct
     return SAY_BYE;
 }
 
-/* Never offered; what follows is a chunk of a message, not commands. */
-static const char *smtp_do_bdat(struct smtp *s, struct smtp_io *io, const struct smtp_line *line)
-{
-    (void)io, (void)line;
-    smtp_finish(s, SMTP_END_BDAT);
-    return NULL;
-}
-
 static const struct smtp_command commands[] = {
     {"EHLO", smtp_do_ehlo, NULL, BEFORE_TLS | BEFORE_AUTH | JUNK},
     {"HELO", smtp_do_helo, NULL, BEFORE_TLS | BEFORE_AUTH | JUNK},
@@ -107,6 +91,7 @@ static const struct smtp_command commands[] = {
     {"MAIL", smtp_do_mail, NULL, UTF8},
     {"RCPT", smtp_do_rcpt, NULL, UTF8},
     {"DATA", smtp_do_data, NULL, LAST | BARE},
+    {"BDAT", smtp_do_bdat, NULL, BEFORE_TLS | BEFORE_AUTH}, /* refused when its chunk was read */
     {"RSET", smtp_do_rset, NULL, BEFORE_AUTH | BARE | JUNK},
     {"QUIT", smtp_do_quit, NULL, BEFORE_TLS | BEFORE_AUTH | BARE},
     {"NOOP", NULL, SAY_OK, BEFORE_TLS | BEFORE_AUTH | JUNK},
@@ -119,7 +104,6 @@ static const struct smtp_command commands[] = {
     {"XCLIENT", NULL, SAY_NOT_HERE, BEFORE_AUTH},
     {"XFORWARD", NULL, SAY_NOT_HERE, BEFORE_AUTH},
     {"BURL", NULL, SAY_NOT_HERE, BEFORE_AUTH},
-    {"BDAT", smtp_do_bdat, NULL, BEFORE_TLS | BEFORE_AUTH},
 };
 
 /* Stands for every verb that is not in the table. */
@@ -134,12 +118,11 @@ static const struct smtp_command *smtp_command_find(const char *verb, size_t len
     return &unknown;
 }
 
-/* Not yet: TLS first, or AUTH first. */
-static const char *smtp_too_early(const struct smtp *s, const struct smtp_command *c)
+const char *smtp_too_early(const struct smtp *s, unsigned flags)
 {
-    if (s->link == LINK_PLAIN && s->rules->require_tls && (c->flags & BEFORE_TLS) == 0)
+    if (s->link == LINK_PLAIN && s->rules->require_tls && (flags & BEFORE_TLS) == 0)
         return SAY_NEED_STARTTLS;
-    if (s->auth != AUTH_DONE && (c->flags & BEFORE_AUTH) == 0)
+    if (s->auth != AUTH_DONE && (flags & BEFORE_AUTH) == 0)
         return s->link == LINK_PLAIN ? SAY_NEED_STARTTLS : SAY_NEED_AUTH;
     return NULL;
 }
@@ -156,7 +139,7 @@ static bool smtp_eight_bit(const char *text, size_t len)
 static void smtp_command_obey(struct smtp *s, struct smtp_io *io, const struct smtp_command *c,
                               const struct smtp_line *line)
 {
-    const char *reply = smtp_too_early(s, c);
+    const char *reply = smtp_too_early(s, c->flags);
 
     if ((c->flags & LAST) != 0 && line->behind) {
         smtp_inject(s);
@@ -246,7 +229,17 @@ static bool smtp_its_turn(const struct smtp *s, const struct smtp_io *io, const 
         return false;
     if (!stateful)
         return true;
-    return fifo_empty(&s->fifo) && (s->mta.state != MTA_READY || buf_len(io->from_mta) == 0);
+    return fifo_empty(&s->fifo) && !smtp_half_heard(s, io);
+}
+
+/* BDAT, but not one that could be understood: how long the chunk behind it is nobody knows. */
+static bool smtp_bad_bdat(const struct smtp *s, const struct line *line)
+{
+    bool bdat = line->total >= 5 && strncasecmp(line->text, "BDAT", 4) == 0 &&
+                !isalpha((unsigned char)line->text[4]);
+
+    return bdat && s->auth != AUTH_EXCHANGE && s->discarding == NULL && line->command == NULL &&
+           line->kind != LINE_BARE_LF;
 }
 
 static void smtp_take_too_long(struct smtp *s, const struct line *line)
@@ -291,6 +284,10 @@ bool smtp_take_line(struct smtp *s, struct smtp_io *io)
     smtp_read_verb(s, &line);
     if (line.kind == LINE_NONE || !smtp_its_turn(s, io, &line))
         return false;
+    if (smtp_bad_bdat(s, &line)) {
+        smtp_finish(s, SMTP_END_BDAT);
+        return true;
+    }
     switch (line.kind) {
     case LINE_NONE:
         break;

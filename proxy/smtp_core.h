@@ -7,6 +7,7 @@
  *   smtp_envelope.c     MAIL, RCPT, DATA, RSET as the client says them
  *   smtp_transaction.c  the transaction with the MTA
  *   smtp_body.c         message data
+ *   smtp_chunk.c        BDAT, and chunks as message data
  *   smtp_say.c          replies on their way to the client, notes for the log */
 #ifndef VESTIBULE_PROXY_SMTP_CORE_H
 #define VESTIBULE_PROXY_SMTP_CORE_H
@@ -40,6 +41,7 @@ enum smtp_stage {
     STAGE_RCPT,  /* RCPT's reply is owed */
     STAGE_DATA,  /* the reply to DATA is owed */
     STAGE_BODY,  /* message data goes through */
+    STAGE_CHUNK, /* the MTA said 354, the client's next BDAT is awaited */
     STAGE_DRAIN, /* message data is read and thrown away */
     STAGE_DOT,   /* the end was read, the final dot is to be written */
     STAGE_END,   /* the final dot was written, its reply is owed */
@@ -63,16 +65,28 @@ struct smtp_message {
     bool written; /* MAIL is on its way */
     bool retried; /* it had to be written again */
     bool lost;    /* the MTA's connection broke: nothing can come of it */
+    bool chunked; /* by BDAT */
     bool data;    /* 354 was said: its end is noted */
     bool delivered;
     unsigned accepted;
     unsigned refused;
+    unsigned chunks; /* BDATs taken */
     struct data_scan scan;
     uint64_t in;        /* octets of message data read */
     uint64_t out;       /* and written */
-    const char *fate;   /* while STAGE_DRAIN: the reply at the end; NULL: `refusal` */
+    const char *fate;   /* while STAGE_DRAIN, or lost in STAGE_CHUNK: the reply at the end of the
+                           data or chunk; NULL: `refusal` */
     struct buf refusal; /* the MTA's early one */
     char reply[SMTP_REPLY_NOTED];
+};
+
+/* What BDAT announced. */
+struct smtp_chunk {
+    bool open; /* its octets are not commands, whatever becomes of them */
+    bool last;
+    uint64_t size;
+    uint64_t left;
+    const char *refusal; /* thrown away, and then this; NULL: it is message data */
 };
 
 struct smtp {
@@ -103,7 +117,8 @@ struct smtp {
 
     char *helo;
     char *login;
-    struct sasl *sasl;            /* during an exchange */
+    struct sasl *sasl; /* during an exchange */
+    struct smtp_chunk chunk;
     struct smtp_message *message; /* during a transaction */
     struct smtp_message *ended;   /* until its note is taken */
     unsigned notes;               /* 1 << enum smtp_note_kind: to be given */
@@ -131,6 +146,10 @@ void smtp_out_of_memory(struct smtp *s);
 void smtp_abort(struct smtp *s, enum smtp_end end);
 void smtp_inject(struct smtp *s); /* octets came where none may come */
 void smtp_link_enter(struct smtp *s, enum smtp_link link);
+
+/* The MTA began to say something that nobody asked for; what it is decides over the next command.
+ */
+bool smtp_half_heard(const struct smtp *s, const struct smtp_io *io);
 
 /* --- smtp_say.c */
 
@@ -160,6 +179,18 @@ bool smtp_take_line(struct smtp *s, struct smtp_io *io);
 /* Everything that the client said before TLS. */
 void smtp_forget(struct smtp *s);
 
+enum smtp_command_flag {
+    BEFORE_TLS = 1 << 0,  /* allowed before TLS where TLS is required (RFC 3207 4) */
+    BEFORE_AUTH = 1 << 1, /* allowed before AUTH (RFC 4954 6) */
+    LAST = 1 << 2,        /* nothing may stand behind it: what follows is not for us as commands */
+    BARE = 1 << 3,        /* takes no parameter */
+    JUNK = 1 << 4,        /* moves no mail: counted */
+    UTF8 = 1 << 5,        /* may hold octets above 127, which its parser checks */
+};
+
+/* Not yet, for a command with these flags: TLS first, or AUTH first; NULL: it may. */
+const char *smtp_too_early(const struct smtp *s, unsigned flags);
+
 /* --- handlers of the table: a constant reply, or NULL: the answer was given, waits, or ends the
  * session. */
 
@@ -167,6 +198,7 @@ const char *smtp_do_auth(struct smtp *s, struct smtp_io *io, const struct smtp_l
 const char *smtp_do_mail(struct smtp *s, struct smtp_io *io, const struct smtp_line *line);
 const char *smtp_do_rcpt(struct smtp *s, struct smtp_io *io, const struct smtp_line *line);
 const char *smtp_do_data(struct smtp *s, struct smtp_io *io, const struct smtp_line *line);
+const char *smtp_do_bdat(struct smtp *s, struct smtp_io *io, const struct smtp_line *line);
 const char *smtp_do_rset(struct smtp *s, struct smtp_io *io, const struct smtp_line *line);
 
 /* --- smtp_auth.c */
@@ -222,6 +254,20 @@ bool smtp_body_pass(struct smtp *s, struct smtp_io *io);
 bool smtp_body_drain(struct smtp *s, struct smtp_io *io);
 bool smtp_body_end(struct smtp *s, struct smtp_io *io); /* the final dot */
 
+bool smtp_body_over(const struct smtp *s); /* nothing of it is to come, or not of this chunk */
+
+/* So many octets of from_client were scanned: a fault costs the MTA's connection, the end is
+ * answered in its turn. */
+void smtp_body_scanned(struct smtp *s, struct smtp_io *io, size_t used);
+
+/* --- smtp_chunk.c */
+
+/* Throws away of a refused chunk what has come, and answers at its end. */
+bool smtp_chunk_refused(struct smtp *s, struct smtp_io *io);
+
+/* All of the chunk went through. */
+bool smtp_chunk_end(struct smtp *s, struct smtp_io *io);
+
 /* --- every local reply; none holds anything of the input, and those that end a session are in
  * smtp_say.c */
 
@@ -259,6 +305,7 @@ bool smtp_body_end(struct smtp *s, struct smtp_io *io); /* the final dot */
 
 #define SAY_NESTED "503 5.5.1 Nested MAIL command"
 #define SAY_NEED_MAIL "503 5.5.1 Send MAIL first"
+#define SAY_CHUNKS_OPEN "503 5.5.1 Message is being sent by BDAT"
 #define SAY_NEED_RCPT "503 5.5.1 No valid recipients"
 #define SAY_SENDER "501 5.1.7 Bad sender address syntax"
 #define SAY_RECIPIENT "501 5.1.3 Bad recipient address syntax"

@@ -44,7 +44,7 @@ const char *smtp_do_mail(struct smtp *s, struct smtp_io *io, const struct smtp_l
     (void)io;
     if (s->hello == HELLO_NONE)
         return SAY_NEED_HELLO;
-    if (s->message != NULL && s->message->lost)
+    if (s->stage == STAGE_OPEN && s->message->lost)
         smtp_transaction_reset(s);
     if (s->stage != STAGE_NONE)
         return SAY_NESTED;
@@ -88,7 +88,7 @@ const char *smtp_do_rcpt(struct smtp *s, struct smtp_io *io, const struct smtp_l
     struct buf *to;
 
     if (s->stage != STAGE_OPEN)
-        return SAY_NEED_MAIL;
+        return s->stage == STAGE_CHUNK ? SAY_CHUNKS_OPEN : SAY_NEED_MAIL;
     if (s->message->lost)
         return SAY_MTA_LOST;
     trouble = smtp_check_rcpt(s, &rcpt, line);
@@ -109,7 +109,7 @@ const char *smtp_do_data(struct smtp *s, struct smtp_io *io, const struct smtp_l
 
     (void)line;
     if (s->stage != STAGE_OPEN)
-        return SAY_NEED_MAIL;
+        return s->stage == STAGE_CHUNK ? SAY_CHUNKS_OPEN : SAY_NEED_MAIL;
     if (s->message->lost) {
         smtp_conclude(s, NULL);
         return SAY_MTA_LOST;

@@ -24,7 +24,7 @@ static const struct {
     [SMTP_END_INJECTION] = {"injection", "554 5.5.0 SMTP protocol synchronization, closing"},
     [SMTP_END_DESYNC] = {"desync", NULL},
     [SMTP_END_SLOW] = {"slow", "421 4.4.2 Too slow, closing"},
-    [SMTP_END_BDAT] = {"bdat", "502 5.5.1 BDAT was not offered, closing"},
+    [SMTP_END_BDAT] = {"bdat", "501 5.5.4 Bad chunk size in BDAT, closing"},
     [SMTP_END_MEMORY] = {"memory", NULL},
     [SMTP_END_GATE] = {"gate", NULL},
 };

@@ -41,6 +41,7 @@ void smtp_conclude(struct smtp *s, const char *noted)
     struct smtp_message *m = s->message;
 
     s->message = NULL;
+    s->chunk = (struct smtp_chunk){0};
     smtp_stage_enter(s, STAGE_NONE);
     if (!m->data) {
         smtp_message_free(m);
@@ -63,7 +64,9 @@ void smtp_answer_and_conclude(struct smtp *s, const char *text)
 
 void smtp_transaction_reset(struct smtp *s)
 {
-    if (s->message != NULL)
+    if (s->stage == STAGE_CHUNK) /* DATA cannot be undone but by hanging up */
+        smtp_transaction_abandon(s, "the client gave up before the last chunk");
+    else if (s->message != NULL)
         smtp_conclude(s, NULL);
 }
 
@@ -106,6 +109,16 @@ static bool smtp_try_again(struct smtp *s, enum smtp_mishap mishap)
     return true;
 }
 
+/* Nothing can come of the message; the client hears it (NULL: the refusal kept) at the end of the
+ * data, or of the chunk under way or the next one. */
+static void smtp_doom(struct smtp *s, const char *fate)
+{
+    s->message->fate = fate;
+    s->message->lost = true;
+    if (s->stage != STAGE_CHUNK)
+        smtp_stage_enter(s, STAGE_DRAIN);
+}
+
 void smtp_mta_failed(struct smtp *s, enum smtp_mishap mishap)
 {
     const char *text = mishaps[mishap];
@@ -128,11 +141,14 @@ void smtp_mta_failed(struct smtp *s, enum smtp_mishap mishap)
     case STAGE_DATA:
     case STAGE_DOT:
     case STAGE_END:
-        smtp_answer_and_conclude(s, text);
+        if (!s->chunk.open)
+            smtp_answer_and_conclude(s, text);
+        else
+            smtp_doom(s, text);
         break;
     case STAGE_BODY:
-        s->message->fate = text;
-        smtp_stage_enter(s, STAGE_DRAIN);
+    case STAGE_CHUNK:
+        smtp_doom(s, text);
         break;
     case STAGE_DRAIN:
         break;
@@ -146,19 +162,24 @@ static bool smtp_give_up(struct smtp *s, enum smtp_mishap mishap)
     return true;
 }
 
-/* The MTA refuses in the middle of the message: the client hears it at the end. */
-static bool smtp_refused_early(struct smtp *s, const struct reply *r)
+static bool smtp_keep_refusal(struct smtp *s, const struct reply *r)
 {
     struct smtp_message *m = s->message;
 
     if (!reply_relay(&m->refusal, r)) {
         smtp_out_of_memory(s);
-        return true;
+        return false;
     }
     reply_summary(m->reply, sizeof(m->reply), r);
-    m->fate = NULL;
-    smtp_stage_enter(s, STAGE_DRAIN);
-    smtp_cut(s);
+    smtp_doom(s, NULL);
+    return true;
+}
+
+/* The MTA refuses in the middle of the message. */
+static bool smtp_refused_early(struct smtp *s, const struct reply *r)
+{
+    if (smtp_keep_refusal(s, r))
+        smtp_cut(s);
     return true;
 }
 
@@ -193,6 +214,11 @@ static bool smtp_transaction_answered(struct smtp *s, struct smtp_io *io, const 
 
     if (!smtp_can_say(s, io))
         return false;
+    if (s->chunk.open && !go) {
+        (void)smtp_keep_refusal(s, r);
+        mta_heard(&s->mta, io->from_mta, r);
+        return true;
+    }
     if (!go) {
         smtp_say_relayed(s, io, r);
         fifo_given(&s->fifo);
@@ -302,7 +328,7 @@ static bool smtp_transaction_begin(struct smtp *s, struct smtp_io *io)
 
 static bool smtp_spoke_before_354(struct smtp *s, const struct smtp_io *io)
 {
-    if (buf_len(io->from_client) == 0)
+    if (s->chunk.open || buf_len(io->from_client) == 0)
         return false;
     smtp_transaction_abandon(s, NULL);
     smtp_inject(s);
@@ -329,6 +355,7 @@ bool smtp_transact(struct smtp *s, struct smtp_io *io)
     case STAGE_OPEN:
     case STAGE_RCPT:
     case STAGE_DATA:
+    case STAGE_CHUNK:
     case STAGE_END:
         break;
     }

@@ -75,8 +75,9 @@ static void an_mta_that_knows_helo_only_offers_nothing(void **state)
 
     (void)state;
     assert_int_equal(c.extensions, 0);
-    assert_int_equal(capabilities_offered(&c, 0),
-                     EXTENSION_SIZE | EXTENSION_PIPELINING | EXTENSION_ENHANCEDSTATUSCODES);
+    assert_int_equal(capabilities_offered(&c, 0), EXTENSION_SIZE | EXTENSION_PIPELINING |
+                                                      EXTENSION_ENHANCEDSTATUSCODES |
+                                                      EXTENSION_CHUNKING);
 }
 
 static void a_size_that_is_no_number_is_no_limit(void **state)
@@ -118,13 +119,15 @@ static void only_what_we_carry_is_offered(void **state)
     struct capabilities_offer offer = {.hostname = "mx.example", .mechanisms = "PLAIN LOGIN"};
 
     (void)state;
-    expect(&c, &offer,
-           "250-mx.example\r\n250-PIPELINING\r\n250-SIZE 10240000\r\n250-8BITMIME\r\n"
-           "250-SMTPUTF8\r\n250-DSN\r\n250-ENHANCEDSTATUSCODES\r\n250 AUTH PLAIN LOGIN\r\n");
+    expect(
+        &c, &offer,
+        "250-mx.example\r\n250-PIPELINING\r\n250-SIZE 10240000\r\n250-8BITMIME\r\n"
+        "250-SMTPUTF8\r\n250-DSN\r\n250-ENHANCEDSTATUSCODES\r\n250-CHUNKING\r\n250 AUTH PLAIN LOGIN\r\n");
     offer.mechanisms = NULL;
     offer.starttls = true;
     offer.max_size = 1000;
-    offer.hidden = EXTENSION_DSN | EXTENSION_PIPELINING | EXTENSION_ENHANCEDSTATUSCODES;
+    offer.hidden =
+        EXTENSION_DSN | EXTENSION_PIPELINING | EXTENSION_ENHANCEDSTATUSCODES | EXTENSION_CHUNKING;
     expect(&c, &offer,
            "250-mx.example\r\n250-SIZE 1000\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n250 STARTTLS\r\n");
 }
@@ -147,8 +150,9 @@ static void an_unknown_mta_offers_what_is_ours(void **state)
     struct capabilities_offer offer = {.hostname = "mx.example"};
 
     (void)state;
-    expect(&c, &offer,
-           "250-mx.example\r\n250-PIPELINING\r\n250-SIZE\r\n250 ENHANCEDSTATUSCODES\r\n");
+    expect(
+        &c, &offer,
+        "250-mx.example\r\n250-PIPELINING\r\n250-SIZE\r\n250-ENHANCEDSTATUSCODES\r\n250 CHUNKING\r\n");
     offer.hidden = ~0U;
     expect(&c, &offer, "250 mx.example\r\n");
 }
