@@ -17,6 +17,8 @@
 
 #include "conf/conf.h"
 #include "proxy/check.h"
+#include "proxy/check_outside.h"
+#include "proxy/check_ways.h"
 #include "test/unit/tls_make.h"
 #include "tls/certificate.h"
 
@@ -146,6 +148,8 @@ static void all_well_is_status_0_and_shows_what_the_mta_offers(void **state)
     expect_line(output, "for mail.example.org\n");
     expect_line(output, "users: 1 user\n");
     expect_line(output, "ok      listener in: 127.0.0.1:24650 is free\n");
+    expect_line(output, "warning listeners: none answers");
+    expect_line(output, "above 1023, so any user of this host can listen there");
     assert_null(strstr(output, "problem"));
     assert_int_equal(status, 0);
     free(output);
@@ -197,23 +201,27 @@ static void mta_that_is_away_is_a_problem(void **state)
     free(output);
 }
 
-static void address_in_use_is_a_warning_since_it_may_be_ours(void **state)
+static void address_in_use_by_something_else_is_a_problem(void **state)
 {
     (void)state;
     static const char *const says[] = {"220 mta\r\n", "250 mta\r\n", "221 bye\r\n", NULL};
+    static const char *const no_tls[] = {"220 this is no TLS\r\n", NULL};
     unsigned port, taken;
     int fd = listening(&port), other = listening(&taken);
-    pid_t pid = stand_in(fd, says);
+    pid_t pid = stand_in(fd, says), squatter = stand_in(other, no_tls);
     char listen[64], *output;
     snprintf(listen, sizeof listen, "127.0.0.1:%u", taken);
-    assert_int_equal(run_with(&output, port, place.chain, place.key, place.users, listen), 0);
-    expect_line(output, "is in use: fine if that is the running service");
-    expect_line(output, "warning listener in: ");
+    assert_int_equal(run_with(&output, port, place.chain, place.key, place.users, listen), 1);
+    expect_line(output, "problem listener in: 127.0.0.1:");
+    expect_line(output, " is in use, but does not greet as this listener does: TLS failed; ");
+    expect_line(output, "warning listeners: none answers");
     free(output);
     close(fd);
     close(other);
     kill(pid, SIGKILL);
+    kill(squatter, SIGKILL);
     waitpid(pid, NULL, 0);
+    waitpid(squatter, NULL, 0);
 }
 
 static void missing_or_foreign_key_missing_users_are_problems(void **state)
@@ -294,6 +302,147 @@ static void no_certificate_is_a_warning(void **state)
     free(output);
 }
 
+/* The ways to relay, as data. */
+
+static bool holds_verb(const char *flight, const char *verb)
+{
+    for (const char *at = flight; (at = strcasestr(at, verb)) != NULL; at++)
+        if (at == flight || at[-1] == '\n' || at[-1] == '\r' || at[-1] == ' ' || at[-1] == '\t')
+            return true;
+    return false;
+}
+
+static void ways_are_many_and_each_ends_with_a_recipient_elsewhere(void **state)
+{
+    (void)state;
+    static const struct check_words words = {.domain = "mail.example.org", .login = "AGEAYg=="};
+    size_t in_clear = 0, logins = 0;
+    for (size_t i = 0; i < check_ways_count; i++) {
+        const struct check_way *w = &check_ways[i];
+        const char *last = NULL;
+        char octets[CHECK_FLIGHT_MAX];
+        for (size_t k = 0; k < CHECK_FLIGHTS_MAX && w->flight[k] != NULL; k++) {
+            last = w->flight[k];
+            size_t len = check_flight_write(octets, last, &words);
+            assert_true(len > 2);
+            assert_int_equal(octets[len - 1], '\n');
+            assert_null(memchr(octets, '$', len));
+            assert_false(holds_verb(last, "DATA"));
+            assert_false(holds_verb(last, "BDAT"));
+        }
+        assert_non_null(last);
+        assert_non_null(strcasestr(last, "rcpt to"));
+        size_t len = check_flight_write(octets, last, &words);
+        assert_non_null(memmem(octets, len, "example.com", 11));
+        in_clear += w->in_clear;
+        logins += w->login;
+        for (size_t k = 0; k < i; k++)
+            assert_string_not_equal(check_ways[k].name, w->name);
+        assert_true(!w->continues || check_ways[i - 1].login || check_ways[i - 1].continues);
+    }
+    assert_true(check_ways_count >= 25);
+    assert_true(in_clear >= 10);
+    assert_in_range(logins, 1, 2);
+}
+
+static void flight_says_what_stands_for_what(void **state)
+{
+    (void)state;
+    static const struct check_words words = {.domain = "here.example", .login = "xyz"};
+    static const char expected[] =
+        "\0AUTH PLAIN xyz\r\nRCPT TO:<vestibule-check%example.com@here.example>\r\n";
+    char octets[CHECK_FLIGHT_MAX], flight[CHECK_FLIGHT_MAX + 2];
+    size_t len = check_flight_write(octets, "$0AUTH PLAIN $B\r\nRCPT TO:<$U%$D@$H>\r\n", &words);
+    assert_int_equal(len, sizeof expected - 1);
+    assert_memory_equal(octets, expected, len);
+
+    memset(flight, 'x', sizeof flight);
+    flight[CHECK_FLIGHT_MAX] = '\0';
+    assert_int_equal(check_flight_write(octets, flight, &words), CHECK_FLIGHT_MAX);
+    flight[CHECK_FLIGHT_MAX] = 'x';
+    flight[CHECK_FLIGHT_MAX + 1] = '\0';
+    assert_int_equal(check_flight_write(octets, flight, &words), 0);
+}
+
+static void flight_is_loose_where_a_cr_or_lf_stands_alone(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *flight;
+        size_t commands;
+        bool loose;
+    } rows[] = {
+        {"A\r\n", 1, false}, {"A\r\nB\r\n", 2, false}, {"A\nB\r\n", 2, true}, {"A\n", 1, true},
+        {"\n", 1, true},     {"A\rB\r\n", 1, true},    {"A\r", 0, true},      {"", 0, false},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        assert_int_equal(check_flight_commands(rows[i].flight), rows[i].commands);
+        assert_int_equal(check_flight_loose(rows[i].flight), rows[i].loose);
+    }
+}
+
+/* Addresses from which the MTA must not be reached. */
+
+static struct address numeric(const char *host, uint16_t port)
+{
+    struct address a;
+    const char *why;
+    assert_int_equal(address_resolve(&a, 1, host, port, &why), 1);
+    return a;
+}
+
+static void outside_are_the_addresses_that_are_not_loopback(void **state)
+{
+    (void)state;
+    const struct address own[] = {numeric("127.0.0.1", 0),   numeric("127.0.0.2", 0),
+                                  numeric("192.0.2.7", 0),   numeric("2001:db8::7", 0),
+                                  numeric("::1", 0),         numeric("192.0.2.7", 9),
+                                  numeric("198.51.100.1", 0)};
+    struct address out[CHECK_OUTSIDE_MAX];
+    char text[ADDRESS_TEXT_MAX];
+    assert_int_equal(check_outside_choose(out, CHECK_OUTSIDE_MAX, 25, own, 7, NULL, 0), 3);
+    address_text(text, &out[0]);
+    assert_string_equal(text, "192.0.2.7:25");
+    address_text(text, &out[1]);
+    assert_string_equal(text, "[2001:db8::7]:25");
+    address_text(text, &out[2]);
+    assert_string_equal(text, "198.51.100.1:25");
+    assert_int_equal(check_outside_choose(out, 1, 25, own, 7, NULL, 0), 1);
+}
+
+static void outside_leaves_out_where_we_listen_ourselves(void **state)
+{
+    (void)state;
+    const struct address own[] = {numeric("192.0.2.7", 0), numeric("2001:db8::7", 0)};
+    struct address out[CHECK_OUTSIDE_MAX];
+    static const struct {
+        const char *host;
+        uint16_t port;
+        size_t left;
+    } rows[] = {{"192.0.2.7", 25, 1}, {"192.0.2.7", 587, 2}, {"192.0.2.8", 25, 2},
+                {"0.0.0.0", 25, 1},   {"::", 25, 1},         {"0.0.0.0", 465, 2}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct address ours = numeric(rows[i].host, rows[i].port);
+        assert_int_equal(check_outside_choose(out, CHECK_OUTSIDE_MAX, 25, own, 2, &ours, 1),
+                         rows[i].left);
+    }
+}
+
+static void mta_is_local_at_loopback_and_at_our_own_addresses(void **state)
+{
+    (void)state;
+    const struct address own[] = {numeric("127.0.0.1", 0), numeric("192.0.2.7", 0)};
+    static const struct {
+        const char *host;
+        bool local;
+    } rows[] = {{"127.0.0.1", true}, {"127.9.9.9", true},  {"::1", true},
+                {"192.0.2.7", true}, {"192.0.2.8", false}, {"2001:db8::1", false}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct address mta = numeric(rows[i].host, 25);
+        assert_int_equal(check_outside_local(&mta, own, 2), rows[i].local);
+    }
+}
+
 int main(void)
 {
     signal(SIGPIPE, SIG_IGN);
@@ -302,11 +451,17 @@ int main(void)
         cmocka_unit_test(mta_that_knows_only_helo_is_fine),
         cmocka_unit_test(mta_that_does_not_serve_is_a_problem),
         cmocka_unit_test(mta_that_is_away_is_a_problem),
-        cmocka_unit_test(address_in_use_is_a_warning_since_it_may_be_ours),
+        cmocka_unit_test(address_in_use_by_something_else_is_a_problem),
         cmocka_unit_test(missing_or_foreign_key_missing_users_are_problems),
         cmocka_unit_test(certificate_dates_decide),
         cmocka_unit_test(key_that_everybody_can_read_is_a_warning),
         cmocka_unit_test(no_certificate_is_a_warning),
+        cmocka_unit_test(ways_are_many_and_each_ends_with_a_recipient_elsewhere),
+        cmocka_unit_test(flight_says_what_stands_for_what),
+        cmocka_unit_test(flight_is_loose_where_a_cr_or_lf_stands_alone),
+        cmocka_unit_test(outside_are_the_addresses_that_are_not_loopback),
+        cmocka_unit_test(outside_leaves_out_where_we_listen_ourselves),
+        cmocka_unit_test(mta_is_local_at_loopback_and_at_our_own_addresses),
     };
     return cmocka_run_group_tests(tests, make_place, remove_place);
 }
