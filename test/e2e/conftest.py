@@ -139,7 +139,7 @@ def sendmail():
 
 @pytest.fixture(scope="session")
 def opensmtpd():
-    yield from _server(mta_module.OpenSmtpd)
+    yield from _server(mta_module.OpenSMTPD)
 
 
 @pytest.fixture(params=mta_module.ALL)
