@@ -297,7 +297,7 @@ enum proxy_header_status proxy_header_parse(struct proxy_header *out, size_t *us
     status = in[0] == 'P' ? proxy_parse_v1(&h, &n, in, len) : proxy_parse_v2(&h, &n, in, len);
     if (status != PROXY_HEADER)
         return status;
-    *out = h.local ? (struct proxy_header){.local = true} : h;
+    *out = h;
     *used = n;
     return PROXY_HEADER;
 }

@@ -51,6 +51,11 @@ void quota_free(struct quota *q)
     free(q);
 }
 
+void quota_resize(struct quota *q, uint32_t count)
+{
+    q->count = count;
+}
+
 /* Lets go what is too old to count. */
 static void quota_advance(struct quota_count *c, uint64_t slice)
 {

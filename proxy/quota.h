@@ -28,4 +28,7 @@ void quota_free(struct quota *q);
  * leaves no trace. */
 bool quota_take(struct quota *q, const void *key, size_t len, uint32_t amount, uint64_t now_ms);
 
+/* After a reload with the same period; what was taken still counts. */
+void quota_resize(struct quota *q, uint32_t count);
+
 #endif

@@ -10,12 +10,12 @@ static const char recipients_refused[] = "%!@:|/\\\"$&{}`()<>,;[] ";
 
 static bool recipients_plain(const struct path *path)
 {
-    if (path->quoted || path->utf8 || path->text[0] == '-')
+    if (path->text[0] == '-')
         return false;
     for (size_t i = 0; i < path->local_len; i++) {
-        const char c = path->text[i];
+        const unsigned char c = (unsigned char)path->text[i];
 
-        if (c <= ' ' || c == 0x7f || strchr(recipients_refused, c) != NULL)
+        if (c <= ' ' || c >= 0x7f || strchr(recipients_refused, c) != NULL)
             return false;
     }
     return path->local_len > 0;
@@ -32,7 +32,7 @@ static bool recipients_listed(const char *domain, const char *const *domains, si
 {
     const size_t len = recipients_domain_len(domain);
 
-    for (size_t i = 0; len > 0 && i < count; i++) {
+    for (size_t i = 0; i < count; i++) {
         if (recipients_domain_len(domains[i]) == len && strncasecmp(domains[i], domain, len) == 0)
             return true;
     }

@@ -45,6 +45,7 @@ static void a_refusal_leaves_no_trace(void **state)
     (void)state;
     struct gauge *g = gauge_new(0, 100, key);
     assert_false(enter(g, front, 1, "a"));
+    assert_false(enter(g, front, 2, "b")); /* who looks for leaks would find one */
     assert_false(gauge_leave(g, front, 1));
     assert_int_equal(gauge_inside(g), 0);
     gauge_resize(g, 1, 100);
@@ -75,6 +76,13 @@ static void nobody_leaves_for_another(void **state)
     assert_false(gauge_leave(g, &front[1], 1));
     assert_false(gauge_leave(g, &front[0], 2));
     assert_false(enter(g, &front[1], 1, "a"));
+    gauge_free(g);
+    /* so many that some of both owners meet in one bucket */
+    g = gauge_new(20000, 20000, key);
+    for (uint64_t n = 0; n < 20000; n++)
+        assert_true(enter(g, &front[0], n, "a"));
+    for (uint64_t n = 0; n < 20000; n++)
+        assert_false(gauge_leave(g, &front[1], n));
     gauge_free(g);
 }
 

@@ -116,6 +116,20 @@ static void a_clock_that_steps_back_gives_nothing_back(void **state)
     quota_free(q);
 }
 
+static void a_reload_keeps_what_was_taken(void **state)
+{
+    (void)state;
+    struct quota *q = quota_new(10, 1000, key);
+    assert_true(take(q, "a", 8, 0));
+    quota_resize(q, 5);
+    assert_false(take(q, "a", 1, 0));
+    assert_true(take(q, "b", 5, 0));
+    quota_resize(q, 9);
+    assert_true(take(q, "a", 1, 0));
+    assert_false(take(q, "a", 1, 0));
+    quota_free(q);
+}
+
 /* Against the log of all that was taken: never too much in any period, and never refused without
  * need. */
 static void check_against_log(uint32_t count, uint64_t period, unsigned pace)
@@ -205,6 +219,31 @@ static void crowded_keys_stay_within_their_count(void **state)
     quota_free(q);
 }
 
+/* Keys that found their part of the table full get a place of their own later, and bring along what
+ * they took before. */
+static void what_was_taken_without_a_place_counts_on(void **state)
+{
+    (void)state;
+    enum { CROWD = 110000, KEYS = 3000 };
+    static bool taken[KEYS];
+    struct quota *q = quota_new(10, 1600, key);
+    unsigned count = 0;
+
+    for (uint32_t i = 0; i < CROWD; i++)
+        quota_take(q, &i, sizeof i, 1, 0);
+    for (uint32_t i = 0; i < KEYS; i++) {
+        const uint32_t who = CROWD + i;
+        taken[i] = quota_take(q, &who, sizeof who, 6, 1000);
+        count += taken[i];
+    }
+    assert_true(count > KEYS / 4);
+    for (uint32_t i = 0; i < KEYS; i++) { /* the crowd has gone */
+        const uint32_t who = CROWD + i;
+        assert_false(taken[i] && quota_take(q, &who, sizeof who, 6, 1750));
+    }
+    quota_free(q);
+}
+
 static void after_a_flood_there_is_room_again(void **state)
 {
     (void)state;
@@ -228,9 +267,11 @@ int main(void)
         cmocka_unit_test(a_refusal_does_not_prolong_anything),
         cmocka_unit_test(the_widest_numbers_work),
         cmocka_unit_test(a_clock_that_steps_back_gives_nothing_back),
+        cmocka_unit_test(a_reload_keeps_what_was_taken),
         cmocka_unit_test(no_period_ever_holds_more_than_the_count),
         cmocka_unit_test(a_flood_of_keys_washes_nobody_out),
         cmocka_unit_test(crowded_keys_stay_within_their_count),
+        cmocka_unit_test(what_was_taken_without_a_place_counts_on),
         cmocka_unit_test(after_a_flood_there_is_room_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -132,6 +132,17 @@ static void literals_are_not_relayed_to(void **state)
     EXPECT_ALL(RECIPIENTS_RELAY, table);
 }
 
+static void a_literal_is_not_relayed_to_even_if_listed(void **state)
+{
+    (void)state;
+    static const char *const literals[] = {"[127.0.0.1]"};
+    struct path path;
+    size_t used;
+
+    assert_int_equal(path_parse(&path, &used, "<user@[127.0.0.1]>", 18, PATH_FORWARD), PATH_OK);
+    assert_int_equal(recipients_judge(&path, literals, 1), RECIPIENTS_RELAY);
+}
+
 static void pipes_files_options_and_expansions_are_refused(void **state)
 {
     (void)state;
@@ -219,6 +230,7 @@ int main(void)
         cmocka_unit_test(what_is_no_path_never_gets_here),
         cmocka_unit_test(foreign_domains_are_not_relayed_to),
         cmocka_unit_test(literals_are_not_relayed_to),
+        cmocka_unit_test(a_literal_is_not_relayed_to_even_if_listed),
         cmocka_unit_test(pipes_files_options_and_expansions_are_refused),
         cmocka_unit_test(no_special_octet_gets_through),
         cmocka_unit_test(an_empty_list_is_nobody_but_postmaster),

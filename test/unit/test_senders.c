@@ -100,6 +100,7 @@ static void an_address_is_matched_whole(void **state)
         "alice@example.org.evil.test",
         "alice@xexample.org",
         "xalice@example.org",
+        "alicex@example.org",
         "lice@example.org",
         "alice@sub.example.org",
         "alic@example.org",
