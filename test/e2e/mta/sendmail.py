@@ -38,7 +38,7 @@ R$*	$#maildir $: $1
 # One message on standard input, one recipient; whole messages only appear in new/.
 DELIVER = """\
 #!/bin/sh
-file=$(mktemp {folder}/mail/tmp/XXXXXXXXXX) && (echo "Delivered-To: $1" && cat) >"$file" && mv "$file" {folder}/mail/new/ || exit 75
+file=$(mktemp -p {folder}/mail/tmp) && (echo "Delivered-To: $1" && cat) >"$file" && mv "$file" {folder}/mail/new/ || exit 75
 """
 
 
