@@ -289,7 +289,7 @@ def test_sigterm_lets_a_message_on_its_way_arrive(start, canary, tls):
         assert early.reply() == "421 4.3.2"
         assert busy.reply().text == "250 2.0.0 Ok: queued as LATE"
         assert busy.reply() == "421 4.3.2"
-    assert vestibule.process.wait(5) == 0
+    assert vestibule.process.wait(10) == 0
 
 
 def test_sigterm_lets_a_message_be_finished(start, canary):
@@ -302,6 +302,7 @@ def test_sigterm_lets_a_message_be_finished(start, canary):
         session.send(b"the rest\r\n.\r\n")
         assert session.reply().code == 250
         assert session.reply() == "421 4.3.2"
+    assert vestibule.process.wait(10) == 0
     assert canary.messages[0].body == HEAD + b"the rest\r\n"
 
 

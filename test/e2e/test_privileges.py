@@ -108,6 +108,7 @@ def secrets(key):
             yield number[::-1][-24:]
 
 
+@pytest.mark.skipif(program.SANITIZED, reason="a sanitizer's shadow memory is terabytes to search")
 def test_the_front_never_has_a_key(either, pki):
     """After handshakes with both certificates and a login; the vault, in contrast, has both."""
     with either.connect() as session:
