@@ -107,7 +107,7 @@ static bool address_is_v4_mapped(const uint8_t octets[16])
     return memcmp(octets, prefix, sizeof prefix) == 0;
 }
 
-static uint16_t address_port(const struct address *a)
+uint16_t address_port(const struct address *a)
 {
     if (a->storage.ss_family == AF_INET6)
         return ntohs(address_v6(a).sin6_port);
@@ -159,4 +159,35 @@ void address_text(char out[ADDRESS_TEXT_MAX], const struct address *a)
         snprintf(out, ADDRESS_TEXT_MAX, "[%.45s]:%u", host, (unsigned)address_port(a));
     else
         snprintf(out, ADDRESS_TEXT_MAX, "%.45s:%u", host, (unsigned)address_port(a));
+}
+
+static void address_from_four(struct address *out, const uint8_t octets[4], uint16_t port)
+{
+    struct sockaddr_in *in = (struct sockaddr_in *)&out->storage;
+
+    in->sin_family = AF_INET;
+    in->sin_port = htons(port);
+    memcpy(&in->sin_addr, octets, 4);
+    out->len = sizeof *in;
+}
+
+static void address_from_six(struct address *out, const uint8_t octets[16], uint16_t port)
+{
+    struct sockaddr_in6 *in = (struct sockaddr_in6 *)&out->storage;
+
+    in->sin6_family = AF_INET6;
+    in->sin6_port = htons(port);
+    memcpy(&in->sin6_addr, octets, 16);
+    out->len = sizeof *in;
+}
+
+void address_from_octets(struct address *out, const uint8_t octets[16], uint16_t port)
+{
+    static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
+
+    *out = (struct address){.len = 0};
+    if (memcmp(octets, mapped, sizeof mapped) == 0)
+        address_from_four(out, octets + 12, port);
+    else
+        address_from_six(out, octets, port);
 }

@@ -24,5 +24,9 @@ void address_host(char out[ADDRESS_TEXT_MAX], const struct address *a);
 /* With the port: "192.0.2.1:25", "[2001:db8::1]:25". */
 void address_text(char out[ADDRESS_TEXT_MAX], const struct address *a);
 void address_octets(uint8_t out[16], const struct address *a);
+uint16_t address_port(const struct address *a); /* host order */
+
+/* IPv4 where the octets are v4-mapped. */
+void address_from_octets(struct address *out, const uint8_t octets[16], uint16_t port);
 
 #endif

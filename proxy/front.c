@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "proxy/crowd.h"
 #include "proxy/log.h"
 #include "proxy/privileges.h"
 #include "proxy/worker.h"
@@ -167,6 +168,7 @@ static void front_close(struct front *f)
 {
     for (size_t i = 0; i < f->conf->listener_count; i++)
         tls_context_free(f->port[i].tls);
+    crowd_free(f->crowd);
     pthread_mutex_destroy(&f->lock);
 }
 
@@ -192,6 +194,9 @@ int front_run(void)
     memcpy(f->learnt, bundle->learnt, sizeof f->learnt);
     f->learnt_version = 1;
     pthread_mutex_init(&f->lock, NULL);
+    f->crowd = crowd_new(conf);
+    if (f->crowd == NULL)
+        return 1;
     for (size_t i = 0; i < conf->listener_count; i++)
         if (!open_port(f, i))
             return 1;

@@ -4,6 +4,7 @@
 
 #include "proxy/limits.h"
 #include "proxy/log.h"
+#include "proxy/proxy_header.h"
 #include "proxy/reply.h"
 #include "proxy/socket.h"
 
@@ -118,6 +119,18 @@ static void take_bytes(struct question *q)
     }
 }
 
+/* An MTA that waits for a PROXY header gets one that speaks for nobody. */
+static void introduce(struct question *q)
+{
+    enum conf_identity identity = q->probe->worker->front->conf->upstream[q->index].identity;
+    uint8_t header[PROXY_HEADER_WRITE_MAX];
+    if (identity != CONF_IDENTITY_PROXY_V1 && identity != CONF_IDENTITY_PROXY_V2)
+        return;
+    size_t len =
+        proxy_header_write_local(header, identity == CONF_IDENTITY_PROXY_V1 ? PROXY_V1 : PROXY_V2);
+    (void)buf_append(&q->out, header, len);
+}
+
 static void on_upstream(void *owner, enum upstream_event event, bool readable, bool writable)
 {
     struct question *q = owner;
@@ -126,8 +139,10 @@ static void on_upstream(void *owner, enum upstream_event event, bool readable, b
         not_now(q, "cannot be reached");
         return;
     }
-    if (event == UPSTREAM_CONNECTED)
+    if (event == UPSTREAM_CONNECTED) {
+        introduce(q);
         uv_timer_start(&q->timer, on_timer, q->reply_timeout, 0);
+    }
     if (readable)
         take_bytes(q);
     if (q->upstream == NULL)

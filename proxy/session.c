@@ -7,6 +7,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "proxy/crowd.h"
 #include "proxy/limits.h"
 #include "proxy/log.h"
 #include "proxy/socket.h"
@@ -45,6 +46,7 @@ void session_close(struct session *s)
         link_send(s->worker->link,
                   &(struct channel_frame){.type = CHANNEL_CANCEL, .number = s->number});
     session_drop_mta(s);
+    crowd_leave(s->worker->front->crowd, s->worker, s->number);
     worker_forget(s->worker, s->number);
     tls_engine_free(s->tls);
     smtp_free(s->smtp);
@@ -139,6 +141,9 @@ static bool session_move(struct session *s)
 {
     bool broken = false, moved = false;
     switch (s->phase) {
+    case PHASE_PROXY:
+        moved = session_take_header(s, &broken);
+        break;
     case PHASE_HANDSHAKE:
         moved = session_handshake(s, &broken);
         break;
@@ -169,7 +174,7 @@ static uint64_t patience(const struct session *s, enum smtp_waiting_for what)
     const struct conf_upstream *upstream = s->port->upstream;
     switch (what) {
     case SMTP_FOR_COMMAND:
-        return LIMIT_IDLE_MS;
+        return s->port->conf->idle_timeout;
     case SMTP_FOR_LINE:
         return LIMIT_COMMAND_MS;
     case SMTP_FOR_DATA:
@@ -186,7 +191,7 @@ static uint64_t patience(const struct session *s, enum smtp_waiting_for what)
     case SMTP_FOR_WRITE:
         return LIMIT_WRITE_MS;
     }
-    return LIMIT_IDLE_MS;
+    return s->port->conf->idle_timeout;
 }
 
 /* 0 is never. */
@@ -210,7 +215,7 @@ static uint64_t login_deadline(const struct session *s)
 static uint64_t leave_due(const struct session *s)
 {
     bool idle = s->draining && s->waiting.what == SMTP_FOR_COMMAND;
-    return idle ? s->wait_until - LIMIT_IDLE_MS + LIMIT_DRAIN_IDLE_MS : 0;
+    return idle ? s->wait_until - s->port->conf->idle_timeout + LIMIT_DRAIN_IDLE_MS : 0;
 }
 
 static uint64_t next_deadline(struct session *s)
@@ -257,6 +262,7 @@ static bool wants_to_read(struct session *s)
                buf_len(s->tls != NULL ? &s->wire_in : &s->from_client) <
                    (s->tls != NULL ? 1 : (size_t)LIMIT_CLIENT_IN);
     }
+    case PHASE_PROXY:
     case PHASE_LINGER:
         return true;
     case PHASE_STARTTLS:
@@ -341,6 +347,8 @@ static void on_timer(uv_timer_t *timer)
                           "the handshake took longer than handshake_timeout");
         session_fail(s, "handshake timeout");
     }
+    if (s->phase == PHASE_PROXY)
+        session_fail(s, "no PROXY header in time");
     session_close(s);
 }
 
@@ -433,14 +441,6 @@ void session_kill(struct session *s)
     session_close(s);
 }
 
-static void name_session(struct session *s)
-{
-    snprintf(s->id, sizeof s->id, "%08llx%02x%04x", (unsigned long long)time(NULL) & 0xffffffffULL,
-             s->worker->index & 0xffU, s->worker->serial & 0xffffU);
-    address_host(s->address, &s->from);
-    s->peer = (struct smtp_peer){.address = s->address, .session = s->id};
-}
-
 static void init_queues(struct session *s)
 {
     buf_init(&s->wire_in, LIMIT_CIPHER_IN);
@@ -449,23 +449,6 @@ static void init_queues(struct session *s)
     buf_init(&s->to_client, LIMIT_CLIENT_OUT);
     buf_init(&s->from_mta, LIMIT_MTA_IN);
     buf_init(&s->to_mta, LIMIT_MTA_OUT);
-}
-
-/* A client that speaks before the banner did not wait for us: an attack that bets on our buffers
- * (or TLS, or HTTP). */
-static bool spoke_first(const struct session *s)
-{
-    char first;
-    return recv(s->fd, &first, 1, MSG_PEEK | MSG_DONTWAIT) == 1 && first != 0x16;
-}
-
-static void refuse_early_talker(struct session *s)
-{
-    session_log_event(s, LOG_LEVEL_WARNING, "injection", "octets came before the banner; closed");
-    session_fail(s, "octets before the banner");
-    buf_clear(&s->to_client);
-    (void)buf_text(&s->to_client, "554 5.5.0 Octets before the banner\r\n");
-    session_enter(s, PHASE_FLUSH, LIMIT_CLOSE_MS);
 }
 
 static struct session *session_new(struct worker *w, const struct port *port, int fd,
@@ -482,7 +465,7 @@ static struct session *session_new(struct worker *w, const struct port *port, in
         free(s);
         return NULL;
     }
-    name_session(s);
+    session_name(s);
     s->smtp = smtp_new(&port->rules, &s->peer, worker_capabilities(w, port->conf->upstream));
     if (s->smtp == NULL || uv_poll_init(&w->loop, &s->poll, fd) != 0) {
         worker_forget(w, s->number);
@@ -505,14 +488,7 @@ void session_open(struct worker *w, const struct port *port, int fd, const struc
         close(fd);
         return;
     }
-    if (port->conf->tls == CONF_IMPLICIT) {
-        if (!session_start_tls(s))
-            return;
-    } else {
-        s->phase = PHASE_TALK;
-        s->waiting.unit = UINT32_MAX;
-        if (spoke_first(s))
-            refuse_early_talker(s);
-    }
-    session_step(s);
+    session_arrive(s);
+    if (s->phase != PHASE_CLOSED)
+        session_step(s);
 }

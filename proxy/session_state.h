@@ -1,16 +1,19 @@
 /* Inside the session driver: its state, and what its files do for each other. Nobody else includes
  * this.
  *
- * session.c owns the life: beginning, step, timers, end. session_wire.c moves the client's bytes
- * and does TLS, session_talk.c runs the core and the MTA's socket, session_log.c writes the lines.
+ * session.c owns the life: step, timers, end. session_begin.c finds out who comes, session_wire.c
+ * moves the client's bytes and does TLS, session_talk.c runs the core and the MTA's socket,
+ * session_log.c writes the lines.
  */
 #ifndef VESTIBULE_PROXY_SESSION_STATE_H
 #define VESTIBULE_PROXY_SESSION_STATE_H
 
 #include "proxy/log.h"
+#include "proxy/proxy_header.h"
 #include "proxy/session.h"
 
 enum phase {
+    PHASE_PROXY,     /* the PROXY header is awaited */
     PHASE_HANDSHAKE, /* TLS is being set up */
     PHASE_TALK,      /* the core decides */
     PHASE_STARTTLS,  /* the last plaintext reply is on its way out, then PHASE_HANDSHAKE */
@@ -64,7 +67,9 @@ struct session {
     uint64_t octets_in;
     uint64_t octets_out;
     struct smtp_peer peer;
-    struct address from;
+    struct address from; /* the client's, or what the PROXY header said */
+    struct address to;   /* ours, likewise */
+    bool trusted;        /* in the listener's trusted networks */
     char address[ADDRESS_TEXT_MAX];
     char id[24];
     char failure[96];
@@ -78,6 +83,14 @@ void session_close(
 void session_enter(struct session *s, enum phase phase, uint64_t milliseconds);
 void session_fail(struct session *s, const char *reason); /* the first reason stays */
 void session_drop_mta(struct session *s);                 /* and give its lease back */
+
+/* session_begin.c */
+void session_name(struct session *s);   /* its id, its peer's address */
+void session_arrive(struct session *s); /* a PROXY header first, or session_begin; may close */
+void session_begin(struct session *s);  /* who the client is, is known */
+bool session_take_header(struct session *s, bool *broken); /* one round of PHASE_PROXY */
+size_t session_introduction(const struct session *s,
+                            uint8_t out[PROXY_HEADER_WRITE_MAX]); /* for the MTA; 0: none */
 
 /* session_wire.c. `*broken` is set when the client's socket is of no use any more. True: something
  * moved. */

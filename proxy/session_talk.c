@@ -1,6 +1,7 @@
 #include "proxy/session_state.h"
 
 #include <string.h>
+#include <sys/socket.h>
 
 #include "proxy/limits.h"
 #include "proxy/socket.h"
@@ -31,15 +32,23 @@ bool session_give_mta(struct session *s)
     return socket_drain(upstream_fd(s->upstream), &s->to_mta) == SOCKET_MOVED;
 }
 
+/* Before a word of SMTP; the socket is new and takes it whole, or it is of no use. */
+static bool introduce(const struct session *s)
+{
+    uint8_t header[PROXY_HEADER_WRITE_MAX];
+    size_t len = session_introduction(s, header);
+    return len == 0 || send(upstream_fd(s->upstream), header, len, MSG_NOSIGNAL) == (ssize_t)len;
+}
+
 static void on_upstream(void *owner, enum upstream_event event, bool readable, bool writable)
 {
     struct session *s = owner;
     (void)writable;
     s->mta_readable |= readable;
-    if (event == UPSTREAM_CONNECTED) {
+    if (event == UPSTREAM_CONNECTED && introduce(s)) {
         s->upstream_stands = true;
         smtp_mta_connected(s->smtp);
-    } else if (event == UPSTREAM_FAILED) {
+    } else if (event != UPSTREAM_READY) {
         session_drop_mta(s);
         smtp_mta_lost(s->smtp);
     }

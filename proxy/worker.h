@@ -15,6 +15,7 @@
 #include "proxy/upstream.h"
 #include "tls/engine.h"
 
+struct crowd;
 struct session;
 struct doorway;
 struct probe;
@@ -35,6 +36,7 @@ struct front {
     const struct conf *conf;
     struct port port[CONF_LISTENERS_MAX];
     atomic_uint sessions; /* of all workers, against max_sessions */
+    struct crowd *crowd;
     pthread_mutex_t lock; /* over the two below */
     unsigned learnt_version;
     struct capabilities learnt[CONF_UPSTREAMS_MAX];

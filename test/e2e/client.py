@@ -55,9 +55,12 @@ class Client:
     """`tls` is "implicit", "starttls" or None. With "starttls" the greeting and EHLO before it are done here."""
 
     def __init__(self, port, tls="implicit", ca=None, context=None, name="mail.example.test", timeout=15, greet=True,
-                 session=None):
+                 session=None, first=()):
         self.sock = socket.create_connection(("127.0.0.1", port), timeout=timeout)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for piece in first:  # before anything of TLS or SMTP, as a load balancer does
+            self.sock.sendall(piece)
+            time.sleep(0.01 if len(first) > 1 else 0)
         self.buffer = b""
         self.context = context or (trusting(ca) if ca else None)
         self.name = name

@@ -93,7 +93,9 @@ class Vestibule:
             self.process = subprocess.Popen([BINARY, "-c", self.path], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                                             env=environment(), cwd=self.folder)
         live.append(self)
-        if wait:
+        if wait and "proxy_protocol" in self.settings["listener submission"]:
+            self.wait_logged("event=ready")
+        elif wait:
             net.wait_for_banner(self.starttls, "vestibule", log=self.log, alive=lambda: self.process.poll() is None)
         return self
 

@@ -127,6 +127,22 @@ static void an_address_of_no_family_is_shown_as_unknown(void **state)
     assert_memory_equal(octets, zeros, 16);
 }
 
+static void octets_and_port_make_the_address_again(void **state)
+{
+    static const char *const hosts[] = {"192.0.2.7", "2001:db8::7", "127.0.0.1", "::1"};
+    (void)state;
+    for (size_t i = 0; i < sizeof hosts / sizeof *hosts; i++) {
+        struct address a, again;
+        uint8_t octets[16];
+        const char *error = "";
+        assert_int_equal(address_resolve(&a, 1, hosts[i], 587, &error), 1);
+        address_octets(octets, &a);
+        address_from_octets(&again, octets, address_port(&a));
+        assert_int_equal(again.len, a.len);
+        assert_memory_equal(&again.storage, &a.storage, a.len);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -138,6 +154,7 @@ int main(void)
         cmocka_unit_test(localhost_resolves_and_the_maximum_holds),
         cmocka_unit_test(what_does_not_resolve_has_a_reason),
         cmocka_unit_test(an_address_of_no_family_is_shown_as_unknown),
+        cmocka_unit_test(octets_and_port_make_the_address_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
