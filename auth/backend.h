@@ -28,6 +28,9 @@ struct backend_ops {
     /* Blocks; called in a thread of the pool, many at once. Takes as long for an unknown login as
      * for a known one. */
     enum backend_verdict (*verify)(struct backend *b, const struct sasl_credential *c);
+    /* May this login send as this address, as far as the backend knows (the users file's third
+     * field)? The empty address is the null path. Called on the loop, as refresh is. */
+    bool (*owns)(struct backend *b, const char *login, const char *address);
     /* For `vestibule check`: one sentence on what stands there, e.g. "12 users, 1 with an old DES
      * hash". False: bad. */
     bool (*describe)(struct backend *b, char text[BACKEND_ERROR_MAX]);

@@ -9,6 +9,7 @@
 
 #include "auth/backend.h"
 #include "auth/hash_kind.h"
+#include "auth/senders.h"
 #include "auth/users.h"
 
 _Static_assert(USERS_ERROR_MAX == BACKEND_ERROR_MAX, "the sentence is handed on in one buffer");
@@ -147,6 +148,11 @@ static enum backend_verdict file_verify(struct backend *b, const struct sasl_cre
     return verdict;
 }
 
+static bool file_owns(struct backend *b, const char *login, const char *address)
+{
+    return senders_allows(NULL, file_of(b)->users, login, address);
+}
+
 static void file_describe_users(char text[BACKEND_ERROR_MAX], const struct users *u,
                                 const char *path, mode_t mode)
 {
@@ -200,6 +206,7 @@ const struct backend_ops backend_file_ops = {
     .open = file_open,
     .refresh = file_refresh,
     .verify = file_verify,
+    .owns = file_owns,
     .describe = file_describe,
     .close = file_close,
 };

@@ -247,15 +247,6 @@ static void next_check(struct answers *a)
     }
 }
 
-static void refresh_backends(struct edition *e)
-{
-    for (size_t i = 0; i < e->backend_count; i++) {
-        char error[BACKEND_ERROR_MAX] = "";
-        if (!e->backend[i]->ops->refresh(e->backend[i], error) && error[0] != '\0')
-            log_say(LOG_LEVEL_ERROR, "backend", "%s; the last good state stays in force", error);
-    }
-}
-
 static struct check *new_check(struct answers *a, struct link *l, struct edition *e,
                                const struct channel_frame *q)
 {
@@ -288,7 +279,7 @@ static void verify(struct answers *a, struct link *l, struct edition *e,
         send_verdict(l, q->number, CHANNEL_UNAVAILABLE);
         return;
     }
-    refresh_backends(e);
+    edition_refresh(e);
     *a->last = c;
     a->last = &c->next;
     a->waiting++;

@@ -63,6 +63,50 @@ static bool open_backends(struct edition *e, char error[EDITION_ERROR_MAX])
     return true;
 }
 
+static bool load_senders(struct edition *e, char error[EDITION_ERROR_MAX])
+{
+    const char *path = e->conf->policy.senders;
+    if (path == NULL)
+        return true;
+    (void)stat(path, &e->senders_seen); /* before it is read: a change in between is seen as one */
+    e->senders = senders_load(path, error);
+    return e->senders != NULL;
+}
+
+static bool same_file(const struct stat *a, const struct stat *b)
+{
+    return a->st_dev == b->st_dev && a->st_ino == b->st_ino && a->st_size == b->st_size &&
+           a->st_mtim.tv_sec == b->st_mtim.tv_sec && a->st_mtim.tv_nsec == b->st_mtim.tv_nsec;
+}
+
+static void refresh_senders(struct edition *e)
+{
+    struct stat now = {0};
+    char error[SENDERS_ERROR_MAX];
+    (void)stat(e->conf->policy.senders, &now);
+    if (same_file(&now, &e->senders_seen))
+        return;
+    e->senders_seen = now;
+    struct senders *fresh = senders_load(e->conf->policy.senders, error);
+    if (fresh == NULL) {
+        log_say(LOG_LEVEL_ERROR, "senders", "%s; the last good state stays in force", error);
+        return;
+    }
+    senders_release(e->senders);
+    e->senders = fresh;
+}
+
+void edition_refresh(struct edition *e)
+{
+    for (size_t i = 0; i < e->backend_count; i++) {
+        char error[BACKEND_ERROR_MAX] = "";
+        if (!e->backend[i]->ops->refresh(e->backend[i], error) && error[0] != '\0')
+            log_say(LOG_LEVEL_ERROR, "backend", "%s; the last good state stays in force", error);
+    }
+    if (e->senders != NULL)
+        refresh_senders(e);
+}
+
 static bool resolve_upstream(struct edition *e, size_t index, char error[EDITION_ERROR_MAX])
 {
     const struct conf_addresses *from = &e->conf->upstream[index].address;
@@ -147,7 +191,7 @@ struct edition *edition_load(struct conf *conf, char error[EDITION_ERROR_MAX])
     e->holds = 1;
     e->conf = conf;
     if (load_certificates(e, error) && try_tls(e, error) && load_tickets(e, error) &&
-        open_backends(e, error) && resolve_upstreams(e, error))
+        open_backends(e, error) && load_senders(e, error) && resolve_upstreams(e, error))
         return e;
     edition_release(e);
     return NULL;
@@ -169,6 +213,8 @@ void edition_release(struct edition *e)
     }
     for (size_t i = 0; i < e->backend_count; i++)
         backend_close(e->backend[i]);
+    if (e->senders != NULL)
+        senders_release(e->senders);
     conf_free(e->conf);
     explicit_bzero(e, sizeof *e);
     free(e);

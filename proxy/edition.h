@@ -7,7 +7,10 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include <sys/stat.h>
+
 #include "auth/backend.h"
+#include "auth/senders.h"
 #include "conf/conf.h"
 #include "proxy/bundle.h"
 #include "tls/certificate.h"
@@ -23,6 +26,8 @@ struct edition {
     bool self_signed;
     size_t backend_count;
     struct backend *backend[CONF_BACKENDS_MAX];
+    struct senders *senders;  /* [policy] senders; NULL: none */
+    struct stat senders_seen; /* of that file, when it was looked at last */
     struct {
         size_t count;
         struct address at[CONF_ADDRESSES_MAX];
@@ -33,6 +38,9 @@ struct edition {
 
 /* Blocks (files, name look-ups). Takes over `conf`, whatever happens. NULL with one sentence. */
 struct edition *edition_load(struct conf *conf, char error[EDITION_ERROR_MAX]);
+/* Takes note of files that changed (users, senders); cheap when none did. What does not load leaves
+ * the last good state in force and is logged once. */
+void edition_refresh(struct edition *e);
 struct edition *edition_hold(struct edition *e);
 void edition_release(struct edition *e);
 

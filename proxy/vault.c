@@ -15,6 +15,7 @@
 #include "proxy/lender.h"
 #include "proxy/listen.h"
 #include "proxy/log.h"
+#include "proxy/permit.h"
 #include "proxy/privileges.h"
 #include "proxy/spawn.h"
 
@@ -44,6 +45,7 @@ struct vault {
     struct ticket_keys tickets;
     struct answers *answers;
     struct lender *lender;
+    struct permits *permits;
     uint64_t backoff;
     uint64_t serving_since;
     uv_timer_t restart;
@@ -107,6 +109,15 @@ static void keep_learnt(struct edition *e, const struct channel_frame *frame)
                 e->conf->state_dir, strerror(errno));
 }
 
+static void give_permission(struct vault *v, struct link *l, struct edition *e,
+                            const struct channel_frame *frame)
+{
+    enum channel_permission permission = permits_judge(v->permits, e, frame, uv_now(&v->loop));
+    link_send(l,
+              &(struct channel_frame){
+                  .type = CHANNEL_PERMITTED, .number = frame->number, .as.permission = permission});
+}
+
 static void on_question(void *owner, struct spawn *s, struct link *l,
                         const struct channel_frame *frame)
 {
@@ -114,6 +125,9 @@ static void on_question(void *owner, struct spawn *s, struct link *l,
     switch (frame->type) {
     case CHANNEL_LEARNT:
         keep_learnt(spawn_edition(s), frame);
+        break;
+    case CHANNEL_PERMIT:
+        give_permission(v, l, spawn_edition(s), frame);
         break;
     case CHANNEL_LEASE:
     case CHANNEL_RETURN:
@@ -148,6 +162,7 @@ static void take_over(struct vault *v)
     v->coming_edition = NULL;
     answers_failure_delay(v->answers, v->edition->conf->failure_delay);
     lender_measure(v->lender, v->edition->conf);
+    permits_measure(v->permits, &v->edition->conf->policy);
     log_open(v->log_fd, v->edition->conf->log_target == CONF_LOG_SYSLOG,
              (enum log_format)v->edition->conf->log_format,
              (enum log_level)v->edition->conf->log_level);
@@ -433,9 +448,11 @@ static int serve(struct vault *v)
     init_handles(v);
     v->answers = answers_new(&v->loop, size_thread_pool());
     v->lender = lender_new();
-    if (v->answers == NULL || v->lender == NULL)
+    v->permits = permits_new();
+    if (v->answers == NULL || v->lender == NULL || v->permits == NULL)
         return say(1, "out of memory");
     lender_measure(v->lender, v->edition->conf);
+    permits_measure(v->permits, &v->edition->conf->policy);
     answers_failure_delay(v->answers, v->edition->conf->failure_delay);
     ticket_keys_rotate(&v->tickets);
     warn_of_self_signed(v);
@@ -461,6 +478,7 @@ int vault_run(const char *conf_path)
         status = serve(v);
     answers_free(v->answers);
     lender_free(v->lender);
+    permits_free(v->permits);
     edition_release(v->coming_edition);
     edition_release(v->edition);
     OPENSSL_cleanse(v, sizeof *v);
