@@ -66,6 +66,33 @@ static uint64_t capabilities_number(const char *text, size_t len)
     return number;
 }
 
+static const char *const capabilities_attributes[] = {"NAME", "ADDR",  "PORT",    "PROTO",
+                                                      "HELO", "LOGIN", "DESTADDR"};
+
+static unsigned capabilities_attribute(const char *word, size_t len)
+{
+    for (unsigned i = 0; i < 7; i++) {
+        if (len == strlen(capabilities_attributes[i]) &&
+            strncasecmp(word, capabilities_attributes[i], len) == 0)
+            return 1U << i;
+    }
+    return 0;
+}
+
+/* The words behind XCLIENT. */
+static unsigned capabilities_xclient(const char *text, size_t len)
+{
+    unsigned attributes = 0;
+    size_t end;
+
+    for (size_t i = 0; i < len; i = end + 1) {
+        for (end = i; end < len && !capabilities_blank(text[end]); end++)
+            ;
+        attributes |= capabilities_attribute(text + i, end - i);
+    }
+    return attributes;
+}
+
 static void capabilities_learn_line(struct capabilities *out, const char *text, size_t len)
 {
     size_t keyword = 0;
@@ -77,6 +104,8 @@ static void capabilities_learn_line(struct capabilities *out, const char *text, 
     out->extensions |= extension;
     if (extension == EXTENSION_SIZE)
         out->size = capabilities_number(text + keyword, len - keyword);
+    if (keyword == 7 && strncasecmp(text, "XCLIENT", 7) == 0)
+        out->xclient = capabilities_xclient(text + keyword, len - keyword);
 }
 
 void capabilities_learn(struct capabilities *out, const struct reply *r, bool esmtp)

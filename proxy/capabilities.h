@@ -9,10 +9,23 @@
 #include "proxy/command.h"
 #include "proxy/reply.h"
 
+/* What an XCLIENT may tell (of Postfix's list that which we know). */
+enum xclient_attribute {
+    XCLIENT_NAME = 1 << 0,
+    XCLIENT_ADDR = 1 << 1,
+    XCLIENT_PORT = 1 << 2,
+    XCLIENT_PROTO = 1 << 3,
+    XCLIENT_HELO = 1 << 4,
+    XCLIENT_LOGIN = 1 << 5,
+    XCLIENT_DESTADDR = 1 << 6,
+};
+
 struct capabilities {
     bool known;          /* false: no MTA has answered yet; only what needs no MTA is offered */
     unsigned extensions; /* all the enum extension bits that the MTA offered */
     uint64_t size;       /* RFC 1870: 0 when the MTA gave no number */
+    unsigned xclient;    /* enum xclient_attribute bits that it takes; 0: none. Of one connection
+                            alone: never offered, recorded or compared */
 };
 
 /* From a 250 to EHLO; a reply to HELO is learnt with `esmtp` false and offers nothing. */

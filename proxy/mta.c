@@ -9,11 +9,21 @@ static void mta_enter(struct mta *m, enum mta_state state)
     m->state = state;
 }
 
-void mta_forget(struct mta *m)
+/* All that belongs to one connection. */
+static void mta_begin(struct mta *m, enum mta_state state)
 {
     m->transaction = false;
     m->used = false;
-    mta_enter(m, MTA_NONE);
+    m->leave = false;
+    m->identified = false;
+    m->identity = NULL;
+    m->transactions = 0;
+    mta_enter(m, state);
+}
+
+void mta_forget(struct mta *m)
+{
+    mta_begin(m, MTA_NONE);
 }
 
 void mta_want(struct mta *m)
@@ -29,9 +39,7 @@ void mta_asked(struct mta *m)
 void mta_connected(struct mta *m)
 {
     m->capabilities = (struct capabilities){0};
-    m->transaction = false;
-    m->used = false;
-    mta_enter(m, MTA_BANNER);
+    mta_begin(m, MTA_BANNER);
 }
 
 bool mta_idle(const struct mta *m, const struct buf *from)
@@ -51,25 +59,51 @@ static void mta_learn(struct mta *m, const struct reply *r, bool esmtp)
     mta_enter(m, MTA_READY);
 }
 
-/* One reply of the greeting: banner, EHLO, HELO. */
+static enum mta_event mta_say_hello(struct mta *m, struct buf *to, const char *name,
+                                    enum mta_state state)
+{
+    const char *verb = state == MTA_EHLO ? "EHLO" : "HELO";
+
+    mta_enter(m, state);
+    return buf_printf(to, "%s %s\r\n", verb, name) ? MTA_MOVED : MTA_UNUSABLE;
+}
+
+static enum mta_event mta_identify(struct mta *m, struct buf *to)
+{
+    m->identified = true;
+    mta_enter(m, MTA_XCLIENT);
+    return mta_identity_write(to, m->identity, m->capabilities.xclient) ? MTA_MOVED
+                                                                        : MTA_UNIDENTIFIED;
+}
+
+static enum mta_event mta_greet_ehlo(struct mta *m, const struct reply *r, struct buf *to,
+                                     const char *name)
+{
+    if (mta_positive(r)) {
+        mta_learn(m, r, true);
+        if (m->identity != NULL && !m->identified && m->capabilities.xclient != 0)
+            return mta_identify(m, to);
+        return MTA_MOVED;
+    }
+    /* Some take a second EHLO amiss, and know us already. */
+    if (r->code == 503 && m->identified) {
+        mta_enter(m, MTA_READY);
+        return MTA_MOVED;
+    }
+    return r->code / 100 == 5 ? mta_say_hello(m, to, name, MTA_HELO) : MTA_UNUSABLE;
+}
+
+/* One reply of the greeting: banner, EHLO, HELO, XCLIENT. */
 static enum mta_event mta_greet(struct mta *m, const struct reply *r, struct buf *to,
                                 const char *name)
 {
     switch (m->state) {
     case MTA_BANNER:
-        if (r->code != 220)
-            return MTA_UNUSABLE;
-        mta_enter(m, MTA_EHLO);
-        return buf_printf(to, "EHLO %s\r\n", name) ? MTA_MOVED : MTA_UNUSABLE;
+        return r->code == 220 ? mta_say_hello(m, to, name, MTA_EHLO) : MTA_UNUSABLE;
     case MTA_EHLO:
-        if (mta_positive(r)) {
-            mta_learn(m, r, true);
-            return MTA_MOVED;
-        }
-        if (r->code / 100 != 5)
-            return MTA_UNUSABLE;
-        mta_enter(m, MTA_HELO);
-        return buf_printf(to, "HELO %s\r\n", name) ? MTA_MOVED : MTA_UNUSABLE;
+        return mta_greet_ehlo(m, r, to, name);
+    case MTA_XCLIENT:
+        return mta_positive(r) ? mta_say_hello(m, to, name, MTA_EHLO) : MTA_UNIDENTIFIED;
     default:
         if (!mta_positive(r))
             return MTA_UNUSABLE;
@@ -149,7 +183,7 @@ static enum mta_event mta_hear_owed(struct mta *m, struct reply *reply, struct b
         return MTA_HANGUP;
     if (buf_len(to) > 0)
         return mta_hear_too_early(m, reply);
-    if (m->state == MTA_BANNER || m->state == MTA_EHLO || m->state == MTA_HELO) {
+    if (m->state < MTA_READY) {
         event = mta_greet(m, reply, to, name);
         buf_consume(from, reply->len);
         m->replies++;
@@ -178,6 +212,7 @@ enum mta_event mta_hear(struct mta *m, struct reply *reply, struct buf *from, st
     case MTA_BANNER:
     case MTA_EHLO:
     case MTA_HELO:
+    case MTA_XCLIENT:
     case MTA_BUSY:
     case MTA_END:
         break;
@@ -189,6 +224,7 @@ void mta_heard(struct mta *m, struct buf *from, const struct reply *reply)
 {
     if (m->state == MTA_BUSY && m->verb == MTA_VERB_MAIL) {
         m->transaction = mta_positive(reply);
+        m->transactions += m->transaction ? 1 : 0;
         m->used = true;
     }
     /* After a refusal at the dot some MTAs keep the envelope: RSET will tell them. */

@@ -13,6 +13,7 @@
 #include "proxy/buf.h"
 #include "proxy/capabilities.h"
 #include "proxy/command.h"
+#include "proxy/mta_identity.h"
 #include "proxy/reply.h"
 
 enum mta_state {
@@ -22,11 +23,12 @@ enum mta_state {
     MTA_BANNER,
     MTA_EHLO,
     MTA_HELO,
-    MTA_READY, /* no reply is owed */
-    MTA_BUSY,  /* `verb` is under way */
-    MTA_DATA,  /* message data goes out; no reply is owed */
-    MTA_END,   /* the final dot is written */
-    MTA_QUIT,  /* nobody waits for the answer */
+    MTA_XCLIENT, /* is to be answered by 220, then EHLO begins anew */
+    MTA_READY,   /* no reply is owed */
+    MTA_BUSY,    /* `verb` is under way */
+    MTA_DATA,    /* message data goes out; no reply is owed */
+    MTA_END,     /* the final dot is written */
+    MTA_QUIT,    /* nobody waits for the answer */
 };
 
 enum mta_verb { MTA_VERB_MAIL, MTA_VERB_RCPT, MTA_VERB_DATA, MTA_VERB_RSET };
@@ -34,9 +36,14 @@ enum mta_verb { MTA_VERB_MAIL, MTA_VERB_RCPT, MTA_VERB_DATA, MTA_VERB_RSET };
 struct mta {
     enum mta_state state; /* written by mta_enter alone */
     enum mta_verb verb;
-    struct capabilities capabilities; /* of this connection, from MTA_READY on */
-    bool learnt;                      /* anew, and nobody has asked yet */
-    bool transaction;                 /* it holds an envelope of ours */
+    struct capabilities capabilities;    /* of this connection, from MTA_READY on */
+    bool learnt;                         /* anew, and nobody has asked yet */
+    bool transaction;                    /* it holds an envelope of ours */
+    bool identified;                     /* XCLIENT was said on this connection */
+    bool leave;                          /* the caller's wish to take leave when it can */
+    const struct mta_identity *identity; /* to be told by XCLIENT; borrowed until MTA_READY, set
+                                            behind mta_connected; NULL: none */
+    unsigned transactions;               /* MAILs accepted on this connection */
     bool used; /* it has answered a MAIL before: it may have grown tired of us */
     uint32_t replies;
 };
@@ -48,9 +55,10 @@ enum mta_event {
                   */
     MTA_REFUSAL, /* 4yz or 5yz in the middle of message data, or before the final dot was out */
     MTA_HANGUP,  /* 421, owed or not */
-    MTA_UNUSABLE, /* greeting or RSET was refused */
-    MTA_NONSENSE, /* a reply was owed, and this is none, or not one that the command can have */
-    MTA_DESYNC,   /* octets while no reply is owed */
+    MTA_UNUSABLE,     /* greeting or RSET was refused */
+    MTA_UNIDENTIFIED, /* it offers XCLIENT, and refused it: it would take the client for us */
+    MTA_NONSENSE,     /* a reply was owed, and this is none, or not one that the command can have */
+    MTA_DESYNC,       /* octets while no reply is owed */
 };
 
 /* The caller has connected; a banner is owed. */

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "proxy/recipients.h"
 #include "proxy/smtp_core.h"
 
 static void smtp_closing_enter(struct smtp *s, enum smtp_closing closing)
@@ -26,7 +27,7 @@ struct smtp *smtp_new(const struct smtp_rules *rules, const struct smtp_peer *pe
     s->peer = peer;
     s->known = mta;
     s->banner_due = true;
-    smtp_link_enter(s, rules->starttls ? LINK_PLAIN : LINK_HANDSHAKE);
+    smtp_link_enter(s, rules->starttls || rules->tls_never ? LINK_PLAIN : LINK_HANDSHAKE);
     return s;
 }
 
@@ -44,9 +45,45 @@ void smtp_free(struct smtp *s)
 
 /* --- the gate, and the ways out -------------------------------------------------------------- */
 
-bool smtp_may_forward(const struct smtp *s)
+static bool smtp_logged_in(const struct smtp *s)
 {
     return s->link == LINK_TLS && s->auth == AUTH_DONE && s->login != NULL;
+}
+
+static bool smtp_trusted(const struct smtp *s)
+{
+    bool private = s->link == LINK_TLS || !s->rules->require_tls;
+
+    return private && s->peer->trusted && s->rules->auth != SMTP_AUTH_REQUIRED;
+}
+
+static bool smtp_has_gate(const struct smtp *s)
+{
+    bool private = s->link == LINK_TLS || !s->rules->require_tls;
+
+    return private && s->rules->gate != NULL && s->rules->auth != SMTP_AUTH_REQUIRED;
+}
+
+bool smtp_may_forward(const struct smtp *s)
+{
+    return smtp_logged_in(s) || smtp_trusted(s) || smtp_has_gate(s);
+}
+
+const char *smtp_may_reach(const struct smtp *s, const struct path *path)
+{
+    if (smtp_logged_in(s) || smtp_trusted(s))
+        return NULL;
+    if (!smtp_has_gate(s))
+        return SAY_RELAY;
+    switch (recipients_judge(path, s->rules->gate->domains, s->rules->gate->count)) {
+    case RECIPIENTS_OK:
+        return NULL;
+    case RECIPIENTS_SYNTAX:
+        return SAY_NOT_PLAIN;
+    case RECIPIENTS_RELAY:
+        break;
+    }
+    return SAY_RELAY;
 }
 
 struct buf *smtp_to_mta(struct smtp *s, struct smtp_io *io)
@@ -193,6 +230,10 @@ static enum smtp_todo smtp_ask(struct smtp *s, struct smtp_io *io)
         smtp_auth_asked(s);
         return SMTP_VERIFY;
     }
+    if (s->asking == ASKING_DUE) {
+        smtp_permit_asked(s);
+        return SMTP_PERMIT;
+    }
     if (s->mta.state == MTA_WANTED && smtp_to_mta(s, io) != NULL) {
         mta_asked(&s->mta);
         return SMTP_CONNECT;
@@ -209,6 +250,10 @@ static enum smtp_todo smtp_todo(struct smtp *s, struct smtp_io *io)
         buf_clear(io->from_mta);
         buf_clear(io->to_mta);
         return SMTP_CUT;
+    }
+    if (s->leaving) {
+        s->leaving = false;
+        return SMTP_LEAVE;
     }
     if (smtp_give_note(s))
         return SMTP_NOTE;
@@ -246,10 +291,42 @@ void smtp_tls_started(struct smtp *s, const struct smtp_tls_info *info)
     smtp_link_enter(s, LINK_TLS);
 }
 
+static void smtp_identify(struct smtp *s)
+{
+    bool named = s->helo != NULL && path_domain_ok(s->helo, strlen(s->helo));
+
+    s->identity = (struct mta_identity){
+        .address = s->peer->address,
+        .port = s->peer->port,
+        .local = s->peer->local,
+        .helo = named ? s->helo : NULL,
+        .login = s->login,
+        .esmtp = s->hello == HELLO_EHLO,
+    };
+    s->mta.identity = &s->identity;
+}
+
 void smtp_mta_connected(struct smtp *s)
 {
-    if (!smtp_over(s) && s->mta.state == MTA_CONNECTING)
-        mta_connected(&s->mta);
+    if (smtp_over(s) || s->mta.state != MTA_CONNECTING)
+        return;
+    mta_connected(&s->mta);
+    if (s->rules->xclient)
+        smtp_identify(s);
+}
+
+void smtp_mta_busy(struct smtp *s)
+{
+    if (smtp_over(s) || s->mta.state != MTA_CONNECTING)
+        return;
+    smtp_mta_failed(s, MISHAP_BUSY);
+    mta_forget(&s->mta);
+}
+
+void smtp_mta_idle_out(struct smtp *s)
+{
+    if (smtp_mta_idles(s))
+        s->mta.leave = true;
 }
 
 void smtp_mta_lost(struct smtp *s)
@@ -288,6 +365,16 @@ static void mta_too_slow(struct smtp *s)
     smtp_cut(s);
 }
 
+/* A word on one address that comes late must not be taken for a word on the next. */
+static void smtp_verdict_late(struct smtp *s)
+{
+    smtp_verdict(s, SMTP_UNAVAILABLE, NULL);
+    if (s->asking == ASKING_NOT)
+        return;
+    smtp_permitted(s, SMTP_PERMIT_UNAVAILABLE);
+    smtp_finish(s, SMTP_END_VAULT);
+}
+
 void smtp_timed_out(struct smtp *s)
 {
     if (smtp_over(s))
@@ -304,10 +391,12 @@ void smtp_timed_out(struct smtp *s)
         smtp_finish(s, SMTP_END_SLOW);
         break;
     case SMTP_FOR_VERDICT:
-        smtp_verdict(s, SMTP_UNAVAILABLE, NULL);
+        smtp_verdict_late(s);
         break;
     case SMTP_FOR_CONNECT:
+    case SMTP_FOR_BANNER:
     case SMTP_FOR_REPLY:
+    case SMTP_FOR_START:
     case SMTP_FOR_BLOCK:
     case SMTP_FOR_END:
         mta_too_slow(s);
@@ -343,6 +432,10 @@ static enum smtp_waiting_for mta_wait(const struct smtp *s, const struct smtp_io
         return SMTP_FOR_WRITE;
     if (s->mta.state == MTA_WANTED || s->mta.state == MTA_CONNECTING)
         return SMTP_FOR_CONNECT;
+    if (s->mta.state == MTA_BANNER)
+        return SMTP_FOR_BANNER;
+    if (s->stage == STAGE_DATA)
+        return SMTP_FOR_START;
     return s->stage == STAGE_END ? SMTP_FOR_END : SMTP_FOR_REPLY;
 }
 
@@ -384,7 +477,7 @@ struct smtp_waiting smtp_waiting(const struct smtp *s, const struct smtp_io *io)
 {
     enum smtp_waiting_for what;
 
-    if (s->auth == AUTH_ASK || s->auth == AUTH_VERDICT)
+    if (s->auth == AUTH_ASK || s->auth == AUTH_VERDICT || s->asking != ASKING_NOT)
         what = SMTP_FOR_VERDICT;
     else if (s->chunk.open && s->chunk.refusal != NULL)
         what = SMTP_FOR_DATA;
@@ -400,6 +493,11 @@ struct smtp_waiting smtp_waiting(const struct smtp *s, const struct smtp_io *io)
 bool smtp_reads_client(const struct smtp *s, const struct smtp_io *io)
 {
     return s->closing == CLOSING_NOT && smtp_quiet(s) && buf_room(io->from_client) > 0;
+}
+
+bool smtp_mta_idles(const struct smtp *s)
+{
+    return !smtp_over(s) && s->mta.state == MTA_READY && s->stage == STAGE_NONE;
 }
 
 const struct smtp_note *smtp_note(const struct smtp *s)

@@ -27,16 +27,36 @@
 #include "proxy/limits.h"
 #include "proxy/trace.h"
 
+enum smtp_auth_rule {
+    SMTP_AUTH_REQUIRED,
+    SMTP_AUTH_OPTIONAL, /* offered under TLS; trusted clients, and where there is a gate all others,
+                           may do without */
+    SMTP_AUTH_NONE,     /* the same, but not offered */
+};
+
+/* Where clients that are neither logged in nor trusted may send mail to: see recipients.h. */
+struct smtp_gate {
+    const char *const *domains;
+    size_t count;
+};
+
 /* What does not change while a session lives: from the listener, the upstream and the [message]
  * section. */
 struct smtp_rules {
     const char *hostname;
-    bool starttls;       /* TLS begins with STARTTLS; false: it began before the first octet */
-    bool require_tls;    /* before TLS nothing but EHLO, NOOP, QUIT, STARTTLS */
-    unsigned mechanisms; /* enum sasl_mechanism bits; AUTH is required on every listener */
-    unsigned hidden;     /* enum extension bits never to offer */
-    bool helo_proxy;     /* the MTA sees our name instead of the client's */
-    uint64_t max_size;   /* 0: the MTA's */
+    bool starttls;    /* TLS begins with STARTTLS; false: it began before the first octet */
+    bool tls_never;   /* there is no TLS; `starttls` and `require_tls` are false */
+    bool require_tls; /* before TLS nothing but EHLO, NOOP, QUIT, STARTTLS */
+    enum smtp_auth_rule auth;
+    const struct smtp_gate *gate; /* NULL: strangers may not send at all */
+    unsigned mechanisms;          /* enum sasl_mechanism bits */
+    bool permit_sender;    /* for clients that logged in the vault has its say on each MAIL */
+    bool permit_recipient; /* and on each RCPT: SMTP_PERMIT */
+    bool xclient; /* tell an MTA that offers XCLIENT who the client is; it must take it then */
+    unsigned messages_per_connection; /* then the MTA gets QUIT; 0: no limit */
+    unsigned hidden;                  /* enum extension bits never to offer */
+    bool helo_proxy;                  /* the MTA sees our name instead of the client's */
+    uint64_t max_size;                /* 0: the MTA's */
     unsigned max_failures;
     enum data_newline newline;
     enum trace_mode trace;
@@ -46,6 +66,9 @@ struct smtp_rules {
 struct smtp_peer {
     const char *address; /* "192.0.2.1" */
     const char *session; /* session id */
+    uint16_t port;       /* 0: unknown */
+    const char *local;   /* the address that it connected to; NULL: unknown */
+    bool trusted;        /* it is in one of the listener's trusted networks */
 };
 
 struct smtp_tls_info {
@@ -67,7 +90,11 @@ enum smtp_todo {
     SMTP_WAIT,     /* nothing, until bytes come or go or the wait of smtp_waiting() is over */
     SMTP_STARTTLS, /* get to_client out in plaintext, start TLS, then smtp_tls_started() */
     SMTP_VERIFY,   /* have smtp_credential() checked, then smtp_verdict() */
-    SMTP_CONNECT,  /* connect to the MTA, then smtp_mta_connected() or smtp_mta_lost() */
+    SMTP_PERMIT,   /* have smtp_permit() judged, then smtp_permitted() */
+    SMTP_CONNECT,  /* connect to the MTA, then smtp_mta_connected(), smtp_mta_lost() or
+                      smtp_mta_busy() */
+    SMTP_LEAVE,    /* to_mta holds QUIT: get out what its socket takes at once, then close the MTA's
+                      connection; call again */
     SMTP_CUT,   /* close the MTA's connection (or the attempt) now; to_mta is empty; call again */
     SMTP_NOTE,  /* something for the log: smtp_note(); call again */
     SMTP_CLOSE, /* get to_client and to_mta out, then close both; the session is over */
@@ -80,9 +107,11 @@ enum smtp_waiting_for {
     SMTP_FOR_COMMAND, /* the listener's idle_timeout; no octet of it has come */
     SMTP_FOR_LINE,    /* LIMIT_COMMAND_MS; a command has begun */
     SMTP_FOR_DATA,    /* LIMIT_DATA_MS per LIMIT_DATA_UNIT */
-    SMTP_FOR_VERDICT, /* LIMIT_VERDICT_MS */
+    SMTP_FOR_VERDICT, /* LIMIT_VERDICT_MS; on a login, a sender, a recipient */
     SMTP_FOR_CONNECT, /* the upstream's queue_timeout */
-    SMTP_FOR_REPLY,   /* the upstream's reply_timeout: banner, EHLO, MAIL, RCPT, DATA */
+    SMTP_FOR_BANNER,  /* the MTA's, RFC 5321 4.5.3.2.1 */
+    SMTP_FOR_REPLY,   /* the upstream's reply_timeout: EHLO, MAIL, RCPT, RSET */
+    SMTP_FOR_START,   /* the reply to DATA, 4.5.3.2.4 */
     SMTP_FOR_BLOCK,   /* the upstream's reply_timeout, per LIMIT_DATA_UNIT: the MTA takes no data */
     SMTP_FOR_END,     /* the upstream's data_timeout: the reply to the final dot */
     SMTP_FOR_WRITE,   /* LIMIT_WRITE_MS: the client takes no replies */
@@ -91,6 +120,20 @@ enum smtp_waiting_for {
 struct smtp_waiting {
     enum smtp_waiting_for what;
     uint32_t unit; /* grows with each command, reply and unit of data */
+};
+
+/* What the vault is asked about; borrowed until smtp_permitted. */
+enum smtp_permit_what { SMTP_PERMIT_SENDER, SMTP_PERMIT_RECIPIENT };
+struct smtp_permit {
+    enum smtp_permit_what what;
+    const char *address; /* canonical, `local@domain`; "" is the null sender */
+};
+
+enum smtp_permission {
+    SMTP_PERMIT_ALLOWED,
+    SMTP_PERMIT_NOT_OWNED,   /* 550 5.7.1 */
+    SMTP_PERMIT_OVER_QUOTA,  /* 450 4.7.1 */
+    SMTP_PERMIT_UNAVAILABLE, /* 451 4.3.0 */
 };
 
 enum smtp_verdict { SMTP_ACCEPTED, SMTP_REJECTED, SMTP_UNAVAILABLE, SMTP_LIMITED };
@@ -111,6 +154,7 @@ enum smtp_end {
     SMTP_END_DESYNC,    /* the MTA spoke when no reply was owed */
     SMTP_END_SLOW,      /* a deadline within a command or message */
     SMTP_END_BDAT,      /* of a size unknown or too big: its chunk must not be read as commands */
+    SMTP_END_VAULT,     /* no word from the vault on a sender or recipient */
     SMTP_END_MEMORY,
     SMTP_END_GATE, /* something would have gone to the MTA that may not: a bug of ours */
 };
@@ -120,6 +164,7 @@ enum smtp_note_kind {
     SMTP_NOTE_CLEAR_AUTH, /* a password went over the wire in clear; it was not looked at */
     SMTP_NOTE_DESYNC,
     SMTP_NOTE_INJECTION,
+    SMTP_NOTE_NO_XCLIENT, /* the MTA does not offer it; once a session */
 };
 
 /* Borrowed from the core until the next smtp_advance. */
@@ -148,7 +193,10 @@ enum smtp_todo smtp_advance(struct smtp *s, struct smtp_io *io);
 /* Events. Each is followed by smtp_advance. */
 void smtp_tls_started(struct smtp *s, const struct smtp_tls_info *info);
 void smtp_verdict(struct smtp *s, enum smtp_verdict verdict, const char *login);
+void smtp_permitted(struct smtp *s, enum smtp_permission permission);
 void smtp_mta_connected(struct smtp *s);
+void smtp_mta_busy(struct smtp *s); /* instead: none was free within the upstream's queue_timeout */
+void smtp_mta_idle_out(struct smtp *s); /* its connection has been idle for long enough */
 void smtp_mta_lost(
     struct smtp *s); /* end of file, reset, refused, or queue_timeout; from_mta was fed first */
 void smtp_client_gone(
@@ -161,7 +209,9 @@ struct smtp_waiting smtp_waiting(const struct smtp *s, const struct smtp_io *io)
 bool smtp_reads_client(const struct smtp *s,
                        const struct smtp_io *io); /* room for more of its bytes? */
 const struct sasl_credential *smtp_credential(
-    const struct smtp *s); /* while SMTP_VERIFY is pending */
+    const struct smtp *s);                                   /* while SMTP_VERIFY is pending */
+const struct smtp_permit *smtp_permit(const struct smtp *s); /* while SMTP_PERMIT is pending */
+bool smtp_mta_idles(const struct smtp *s); /* is there an MTA's connection without a transaction? */
 const struct smtp_note *smtp_note(const struct smtp *s);
 bool smtp_learnt(struct smtp *s,
                  struct capabilities *out); /* true once after each EHLO to the MTA */

@@ -84,7 +84,7 @@ static const char *smtp_refuse_clear(struct smtp *s, const struct smtp_line *lin
 {
     if (memchr(line->args, ' ', line->len) != NULL)
         s->notes |= 1U << SMTP_NOTE_CLEAR_AUTH;
-    return SAY_NEED_STARTTLS;
+    return s->rules->tls_never ? SAY_AUTH_OFF : SAY_NEED_STARTTLS;
 }
 
 const char *smtp_do_auth(struct smtp *s, struct smtp_io *io, const struct smtp_line *line)
@@ -93,10 +93,12 @@ const char *smtp_do_auth(struct smtp *s, struct smtp_io *io, const struct smtp_l
 
     if (s->link != LINK_TLS)
         return smtp_refuse_clear(s, line);
-    if (s->rules->mechanisms == 0)
+    if (s->rules->mechanisms == 0 || s->rules->auth == SMTP_AUTH_NONE)
         return SAY_AUTH_OFF;
     if (s->auth == AUTH_DONE)
         return SAY_AUTH_ALREADY;
+    if (s->message != NULL) /* RFC 4954 4 */
+        return SAY_AUTH_IN_MAIL;
     if (s->hello != HELLO_EHLO)
         return SAY_NEED_EHLO;
     if (command_parse_auth(&auth, line->args, line->len) != COMMAND_OK)
@@ -118,6 +120,7 @@ static const char *smtp_accept_login(struct smtp *s, const char *login)
     }
     s->mechanism = s->sasl->mechanism;
     smtp_auth_enter(s, AUTH_DONE);
+    s->mta.leave = true; /* the MTA knew a stranger */
     return SAY_AUTH_OK;
 }
 

@@ -78,7 +78,7 @@ static bool smtp_chunk_too_long(const struct smtp *s)
 {
     uint64_t limit = capabilities_size(s->known, s->rules->max_size);
 
-    return s->auth != AUTH_DONE && s->chunk.left > (limit != 0 ? limit : LIMIT_CHUNK_REFUSED);
+    return !smtp_may_forward(s) && s->chunk.left > (limit != 0 ? limit : LIMIT_CHUNK_REFUSED);
 }
 
 const char *smtp_do_bdat(struct smtp *s, struct smtp_io *io, const struct smtp_line *line)

@@ -71,6 +71,11 @@ static const char *smtp_do_starttls(struct smtp *s, struct smtp_io *io,
     (void)io, (void)line;
     if (s->link == LINK_TLS)
         return SAY_TLS_ALREADY;
+    if (!s->rules->starttls)
+        return SAY_TLS_NEVER;
+    if (s->message != NULL)
+        return SAY_TLS_IN_MAIL;
+    smtp_cut(s);
     smtp_forget(s);
     smtp_link_enter(s, LINK_STARTTLS);
     return SAY_STARTTLS;
@@ -122,9 +127,9 @@ const char *smtp_too_early(const struct smtp *s, unsigned flags)
 {
     if (s->link == LINK_PLAIN && s->rules->require_tls && (flags & BEFORE_TLS) == 0)
         return SAY_NEED_STARTTLS;
-    if (s->auth != AUTH_DONE && (flags & BEFORE_AUTH) == 0)
-        return s->link == LINK_PLAIN ? SAY_NEED_STARTTLS : SAY_NEED_AUTH;
-    return NULL;
+    if (smtp_may_forward(s) || (flags & BEFORE_AUTH) != 0)
+        return NULL;
+    return s->link == LINK_PLAIN && s->rules->starttls ? SAY_NEED_STARTTLS : SAY_NEED_AUTH;
 }
 
 static bool smtp_eight_bit(const char *text, size_t len)

@@ -4,6 +4,7 @@
  *   smtp.c              the loop, events, questions
  *   smtp_command.c      the command table, and everything that is answered from here
  *   smtp_auth.c         AUTH
+ *   smtp_permit.c       the vault's word on senders and recipients
  *   smtp_envelope.c     MAIL, RCPT, DATA, RSET as the client says them
  *   smtp_transaction.c  the transaction with the MTA
  *   smtp_body.c         message data
@@ -14,6 +15,7 @@
 
 #include "proxy/fifo.h"
 #include "proxy/mta.h"
+#include "proxy/path.h"
 #include "proxy/smtp.h"
 
 enum smtp_link {
@@ -33,12 +35,19 @@ enum smtp_auth {
     AUTH_DONE,
 };
 
+/* The vault's word on a sender or recipient. */
+enum smtp_asking {
+    ASKING_NOT,
+    ASKING_DUE,     /* the caller is to ask */
+    ASKING_VERDICT, /* it is at it */
+};
+
 /* The mail transaction. */
 enum smtp_stage {
     STAGE_NONE,
-    STAGE_MAIL,  /* MAIL is to be written, or its reply is owed */
+    STAGE_MAIL,  /* MAIL is to be permitted and written, or its reply is owed */
     STAGE_OPEN,  /* MAIL was accepted */
-    STAGE_RCPT,  /* RCPT's reply is owed */
+    STAGE_RCPT,  /* the same for RCPT */
     STAGE_DATA,  /* the reply to DATA is owed */
     STAGE_BODY,  /* message data goes through */
     STAGE_CHUNK, /* the MTA said 354, the client's next BDAT is awaited */
@@ -62,11 +71,13 @@ enum smtp_closing {
 /* From MAIL to the end of data. */
 struct smtp_message {
     struct command_mail mail;
-    bool written; /* MAIL is on its way */
-    bool retried; /* it had to be written again */
-    bool lost;    /* the MTA's connection broke: nothing can come of it */
-    bool chunked; /* by BDAT */
-    bool data;    /* 354 was said: its end is noted */
+    struct command_rcpt rcpt; /* in STAGE_RCPT */
+    bool rcpt_due;            /* it is to be written */
+    bool written;             /* MAIL is on its way */
+    bool retried;             /* it had to be written again */
+    bool lost;                /* the MTA's connection broke: nothing can come of it */
+    bool chunked;             /* by BDAT */
+    bool data;                /* 354 was said: its end is noted */
     bool delivered;
     unsigned accepted;
     unsigned refused;
@@ -97,15 +108,18 @@ struct smtp {
     enum smtp_link link;       /* written by smtp_link_enter alone */
     enum smtp_hello hello;     /* by smtp_greeted and smtp_forget */
     enum smtp_auth auth;       /* by smtp_auth_enter */
+    enum smtp_asking asking;   /* by smtp_asking_enter */
     enum smtp_stage stage;     /* by smtp_stage_enter */
     enum smtp_closing closing; /* by smtp_closing_enter */
     enum smtp_end end;         /* by smtp_finish: the first reason stands */
     bool banner_due;
     bool draining;
     bool client_gone;
-    bool cut; /* the caller is to close the MTA's connection */
+    bool cut;     /* the caller is to close the MTA's connection */
+    bool leaving; /* the same, when QUIT is out */
 
-    unsigned offered; /* enum extension bits of the last EHLO's answer */
+    bool unidentified; /* an MTA without XCLIENT was noted */
+    unsigned offered;  /* enum extension bits of the last EHLO's answer */
     unsigned errors;
     unsigned junk;
     unsigned failures;
@@ -117,7 +131,8 @@ struct smtp {
 
     char *helo;
     char *login;
-    struct sasl *sasl; /* during an exchange */
+    struct sasl *sasl;         /* during an exchange */
+    struct smtp_permit permit; /* while asking */
     struct smtp_chunk chunk;
     struct smtp_message *message; /* during a transaction */
     struct smtp_message *ended;   /* until its note is taken */
@@ -127,6 +142,7 @@ struct smtp {
 
     struct fifo fifo;
     struct mta mta;
+    struct mta_identity identity; /* what XCLIENT would say */
     struct smtp_tls_info tls;
 };
 
@@ -138,6 +154,10 @@ struct smtp_line {
 };
 
 /* --- smtp.c */
+
+/* May the client send to this address? The second half of the gate, for each RCPT; NULL: yes, else
+ * the reply. */
+const char *smtp_may_reach(const struct smtp *s, const struct path *path);
 
 /* The gate: where octets for the MTA go. NULL, and the session ends: none may. */
 struct buf *smtp_to_mta(struct smtp *s, struct smtp_io *io);
@@ -201,6 +221,13 @@ const char *smtp_do_data(struct smtp *s, struct smtp_io *io, const struct smtp_l
 const char *smtp_do_bdat(struct smtp *s, struct smtp_io *io, const struct smtp_line *line);
 const char *smtp_do_rset(struct smtp *s, struct smtp_io *io, const struct smtp_line *line);
 
+/* --- smtp_permit.c */
+
+/* Has the vault its say on this? Then it is asked, and nothing happens before it was heard. */
+void smtp_permit_ask(struct smtp *s, enum smtp_permit_what what, const char *address);
+void smtp_permit_asked(struct smtp *s);
+void smtp_permit_stop(struct smtp *s);
+
 /* --- smtp_auth.c */
 
 const char *smtp_auth_response(struct smtp *s, struct smtp_io *io, const char *text, size_t len);
@@ -232,6 +259,8 @@ void smtp_transaction_abandon(struct smtp *s, const char *noted);
 /* Why a connection to the MTA is of no use any more. */
 enum smtp_mishap {
     MISHAP_AWAY,     /* not to be had */
+    MISHAP_BUSY,     /* none was free */
+    MISHAP_IDENTITY, /* it offers XCLIENT and does not take it */
     MISHAP_LOST,     /* broken */
     MISHAP_SLOW,     /* no answer in time */
     MISHAP_CLOSING,  /* 421 */
@@ -242,6 +271,9 @@ enum smtp_mishap {
  * smtp_cut. */
 void smtp_mta_failed(struct smtp *s, enum smtp_mishap mishap);
 void smtp_cut(struct smtp *s);
+
+/* A RCPT that never got to the MTA. */
+void smtp_rcpt_refuse(struct smtp *s, const char *text);
 
 /* Always true; without `ok` memory was short, and the session ends. */
 bool smtp_wrote(struct smtp *s, bool ok);
@@ -303,6 +335,17 @@ bool smtp_chunk_end(struct smtp *s, struct smtp_io *io);
 #define SAY_AUTH_BASE64 "501 5.5.2 Cannot decode base64"
 #define SAY_AUTH_TOO_LONG "500 5.5.6 Authentication line too long"
 
+#define SAY_AUTH_IN_MAIL "503 5.5.1 AUTH is not allowed inside a mail transaction"
+#define SAY_TLS_NEVER "502 5.5.1 TLS is not available here"
+#define SAY_TLS_IN_MAIL "503 5.5.1 STARTTLS is not allowed inside a mail transaction"
+
+#define SAY_NOT_YOURS "550 5.7.1 Sender address is not yours"
+#define SAY_NOT_ALLOWED "550 5.7.1 Recipient address is not allowed"
+#define SAY_OVER_QUOTA "450 4.7.1 Too much mail, try again later"
+#define SAY_NO_VERDICT "451 4.3.0 Temporary failure, try again later"
+#define SAY_RELAY "550 5.7.1 Relaying denied"
+#define SAY_NOT_PLAIN "550 5.1.3 Recipient address is not accepted in this form"
+
 #define SAY_NESTED "503 5.5.1 Nested MAIL command"
 #define SAY_NEED_MAIL "503 5.5.1 Send MAIL first"
 #define SAY_CHUNKS_OPEN "503 5.5.1 Message is being sent by BDAT"
@@ -319,6 +362,9 @@ bool smtp_chunk_end(struct smtp *s, struct smtp_io *io);
 #define SAY_NUL "550 5.6.0 NUL in message data"
 
 #define SAY_MTA_AWAY "451 4.4.1 The mail server is out of reach, try again later"
+#define SAY_MTA_BUSY "451 4.3.2 The mail server is busy, try again later"
+#define SAY_MTA_IDENTITY \
+    "451 4.3.0 The mail server does not take the client's identity, try again later"
 #define SAY_MTA_LOST "451 4.4.2 The connection to the mail server was lost, try again later"
 #define SAY_MTA_SLOW "451 4.4.2 The mail server does not answer, try again later"
 #define SAY_MTA_CLOSING "451 4.3.2 The mail server takes no mail now, try again later"

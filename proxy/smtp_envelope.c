@@ -60,6 +60,7 @@ const char *smtp_do_mail(struct smtp *s, struct smtp_io *io, const struct smtp_l
     s->message->mail = mail;
     fifo_wait(&s->fifo);
     smtp_stage_enter(s, STAGE_MAIL);
+    smtp_permit_ask(s, SMTP_PERMIT_SENDER, s->message->mail.path.text);
     return NULL;
 }
 
@@ -85,8 +86,8 @@ const char *smtp_do_rcpt(struct smtp *s, struct smtp_io *io, const struct smtp_l
 {
     struct command_rcpt rcpt;
     const char *trouble;
-    struct buf *to;
 
+    (void)io;
     if (s->stage != STAGE_OPEN)
         return s->stage == STAGE_CHUNK ? SAY_CHUNKS_OPEN : SAY_NEED_MAIL;
     if (s->message->lost)
@@ -94,12 +95,11 @@ const char *smtp_do_rcpt(struct smtp *s, struct smtp_io *io, const struct smtp_l
     trouble = smtp_check_rcpt(s, &rcpt, line);
     if (trouble != NULL)
         return trouble;
-    to = smtp_to_mta(s, io);
-    if (to == NULL)
-        return NULL;
+    s->message->rcpt = rcpt;
+    s->message->rcpt_due = true;
     fifo_wait(&s->fifo);
     smtp_stage_enter(s, STAGE_RCPT);
-    (void)smtp_wrote(s, mta_rcpt(&s->mta, to, &rcpt, s->rules->hidden));
+    smtp_permit_ask(s, SMTP_PERMIT_RECIPIENT, s->message->rcpt.path.text);
     return NULL;
 }
 

@@ -25,6 +25,7 @@ static const struct {
     [SMTP_END_DESYNC] = {"desync", NULL},
     [SMTP_END_SLOW] = {"slow", "421 4.4.2 Too slow, closing"},
     [SMTP_END_BDAT] = {"bdat", "501 5.5.4 Bad chunk size in BDAT, closing"},
+    [SMTP_END_VAULT] = {"vault", "421 4.3.0 Temporary failure, try again later"},
     [SMTP_END_MEMORY] = {"memory", NULL},
     [SMTP_END_GATE] = {"gate", NULL},
 };
@@ -49,7 +50,7 @@ static bool smtp_is_error(const char *text)
 
 static unsigned smtp_error_limit(const struct smtp *s)
 {
-    return s->auth == AUTH_DONE ? LIMIT_ERRORS_AFTER : LIMIT_ERRORS_BEFORE;
+    return s->auth == AUTH_DONE || s->peer->trusted ? LIMIT_ERRORS_AFTER : LIMIT_ERRORS_BEFORE;
 }
 
 void smtp_reply(struct smtp *s, const char *text)
@@ -107,7 +108,8 @@ void smtp_say_offer(struct smtp *s, struct smtp_io *io)
 {
     size_t before = buf_len(io->to_client);
     char mechanisms[64];
-    bool auth = s->link == LINK_TLS && s->auth == AUTH_NONE && s->rules->mechanisms != 0;
+    bool auth = s->link == LINK_TLS && s->auth == AUTH_NONE && s->rules->mechanisms != 0 &&
+                s->rules->auth != SMTP_AUTH_NONE;
     struct capabilities_offer offer = {
         .hostname = s->rules->hostname,
         .starttls = s->rules->starttls && s->link == LINK_PLAIN,
@@ -157,7 +159,7 @@ static void smtp_note_message(struct smtp *s, struct smtp_note *note)
 
 bool smtp_give_note(struct smtp *s)
 {
-    for (unsigned kind = SMTP_NOTE_MESSAGE; kind <= SMTP_NOTE_INJECTION; kind++) {
+    for (unsigned kind = SMTP_NOTE_MESSAGE; kind <= SMTP_NOTE_NO_XCLIENT; kind++) {
         if ((s->notes & 1U << kind) == 0)
             continue;
         s->notes &= ~(1U << kind);

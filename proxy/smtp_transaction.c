@@ -42,6 +42,7 @@ void smtp_conclude(struct smtp *s, const char *noted)
 
     s->message = NULL;
     s->chunk = (struct smtp_chunk){0};
+    smtp_permit_stop(s);
     smtp_stage_enter(s, STAGE_NONE);
     if (!m->data) {
         smtp_message_free(m);
@@ -90,7 +91,8 @@ void smtp_transaction_abandon(struct smtp *s, const char *noted)
 /* --- when the MTA fails ---------------------------------------------------------------------- */
 
 static const char *const mishaps[] = {
-    [MISHAP_AWAY] = SAY_MTA_AWAY,         [MISHAP_LOST] = SAY_MTA_LOST,
+    [MISHAP_AWAY] = SAY_MTA_AWAY,         [MISHAP_BUSY] = SAY_MTA_BUSY,
+    [MISHAP_IDENTITY] = SAY_MTA_IDENTITY, [MISHAP_LOST] = SAY_MTA_LOST,
     [MISHAP_SLOW] = SAY_MTA_SLOW,         [MISHAP_CLOSING] = SAY_MTA_CLOSING,
     [MISHAP_NONSENSE] = SAY_MTA_NONSENSE,
 };
@@ -102,6 +104,8 @@ static bool smtp_try_again(struct smtp *s, enum smtp_mishap mishap)
     struct smtp_message *m = s->message;
     bool tired = s->mta.used || (!m->written && s->mta.state >= MTA_READY);
 
+    if (s->asking != ASKING_NOT) /* not to be written before the vault's word anyway */
+        return true;
     if (!tired || m->retried || mishap == MISHAP_SLOW || mishap == MISHAP_NONSENSE)
         return false;
     m->retried = true;
@@ -119,6 +123,13 @@ static void smtp_doom(struct smtp *s, const char *fate)
         smtp_stage_enter(s, STAGE_DRAIN);
 }
 
+void smtp_rcpt_refuse(struct smtp *s, const char *text)
+{
+    s->message->rcpt_due = false;
+    fifo_answer(&s->fifo, text);
+    smtp_stage_enter(s, STAGE_OPEN);
+}
+
 void smtp_mta_failed(struct smtp *s, enum smtp_mishap mishap)
 {
     const char *text = mishaps[mishap];
@@ -131,9 +142,9 @@ void smtp_mta_failed(struct smtp *s, enum smtp_mishap mishap)
             smtp_answer_and_conclude(s, mishap == MISHAP_LOST ? SAY_MTA_AWAY : text);
         break;
     case STAGE_RCPT:
-        fifo_answer(&s->fifo, text);
-        smtp_stage_enter(s, STAGE_OPEN);
         s->message->lost = true;
+        if (s->asking == ASKING_NOT)
+            smtp_rcpt_refuse(s, text);
         break;
     case STAGE_OPEN:
         s->message->lost = true;
@@ -240,6 +251,15 @@ static const char *smtp_own_name(const struct smtp *s)
     return s->helo;
 }
 
+static void smtp_note_unidentified(struct smtp *s)
+{
+    if (s->mta.identity == NULL || s->mta.identified || s->mta.state != MTA_READY ||
+        s->unidentified)
+        return;
+    s->unidentified = true;
+    s->notes |= 1U << SMTP_NOTE_NO_XCLIENT;
+}
+
 static bool smtp_transaction_hear(struct smtp *s, struct smtp_io *io)
 {
     struct reply reply;
@@ -254,6 +274,7 @@ static bool smtp_transaction_hear(struct smtp *s, struct smtp_io *io)
     case MTA_SILENT:
         return false;
     case MTA_MOVED:
+        smtp_note_unidentified(s);
         return true;
     case MTA_REPLY:
         return smtp_transaction_answered(s, io, &reply);
@@ -263,6 +284,8 @@ static bool smtp_transaction_hear(struct smtp *s, struct smtp_io *io)
         return smtp_give_up(s, MISHAP_CLOSING);
     case MTA_UNUSABLE:
         return smtp_give_up(s, MISHAP_AWAY);
+    case MTA_UNIDENTIFIED:
+        return smtp_give_up(s, MISHAP_IDENTITY);
     case MTA_NONSENSE:
         return smtp_give_up(s, MISHAP_NONSENSE);
     case MTA_DESYNC:
@@ -293,6 +316,24 @@ static bool smtp_reset_mta(struct smtp *s, struct smtp_io *io)
     return to == NULL || smtp_wrote(s, mta_reset(&s->mta, to));
 }
 
+/* The MTA has had enough of us, or we of it. */
+static bool smtp_leave(struct smtp *s, struct smtp_io *io)
+{
+    unsigned most = s->rules->messages_per_connection;
+    bool due = s->mta.leave || (most != 0 && s->mta.transactions >= most);
+    struct buf *to;
+
+    if (!due || !mta_idle(&s->mta, io->from_mta) || s->closing != CLOSING_NOT)
+        return false;
+    to = smtp_to_mta(s, io);
+    if (to == NULL)
+        return true;
+    s->leaving = true;
+    (void)smtp_wrote(s, mta_quit(&s->mta, to));
+    mta_forget(&s->mta);
+    return true;
+}
+
 static bool smtp_write_mail(struct smtp *s, struct smtp_io *io)
 {
     struct smtp_message *m = s->message;
@@ -313,8 +354,10 @@ static bool smtp_write_mail(struct smtp *s, struct smtp_io *io)
 
 static bool smtp_transaction_begin(struct smtp *s, struct smtp_io *io)
 {
-    if (s->message->written)
+    if (s->message->written || s->asking != ASKING_NOT)
         return false;
+    if (smtp_leave(s, io))
+        return true;
     if (s->mta.state == MTA_NONE) {
         mta_want(&s->mta);
         return true;
@@ -322,6 +365,24 @@ static bool smtp_transaction_begin(struct smtp *s, struct smtp_io *io)
     if (s->mta.transaction)
         return smtp_reset_mta(s, io);
     return mta_idle(&s->mta, io->from_mta) && smtp_write_mail(s, io);
+}
+
+static bool smtp_write_rcpt(struct smtp *s, struct smtp_io *io)
+{
+    struct smtp_message *m = s->message;
+    const char *refusal;
+    struct buf *to;
+
+    if (!m->rcpt_due || s->asking != ASKING_NOT || !mta_idle(&s->mta, io->from_mta))
+        return false;
+    refusal = smtp_may_reach(s, &m->rcpt.path);
+    if (refusal != NULL) {
+        smtp_rcpt_refuse(s, refusal);
+        return true;
+    }
+    m->rcpt_due = false;
+    to = smtp_to_mta(s, io);
+    return to == NULL || smtp_wrote(s, mta_rcpt(&s->mta, to, &m->rcpt, s->rules->hidden));
 }
 
 /* --- the whole ------------------------------------------------------------------------------- */
@@ -343,7 +404,7 @@ bool smtp_transact(struct smtp *s, struct smtp_io *io)
         return true;
     switch (s->stage) {
     case STAGE_NONE:
-        return smtp_reset_mta(s, io);
+        return smtp_leave(s, io) || smtp_reset_mta(s, io);
     case STAGE_MAIL:
         return smtp_transaction_begin(s, io);
     case STAGE_BODY:
@@ -352,8 +413,9 @@ bool smtp_transact(struct smtp *s, struct smtp_io *io)
         return smtp_body_drain(s, io);
     case STAGE_DOT:
         return smtp_body_end(s, io);
-    case STAGE_OPEN:
     case STAGE_RCPT:
+        return smtp_write_rcpt(s, io);
+    case STAGE_OPEN:
     case STAGE_DATA:
     case STAGE_CHUNK:
     case STAGE_END:

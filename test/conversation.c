@@ -61,6 +61,9 @@ struct run {
     struct smtp_rules rules;
     char hostname[64];
     struct smtp_peer peer;
+    struct smtp_gate gate;
+    const char *domain[8];
+    char domains[512];
     struct capabilities known;
     struct smtp *smtp;
     struct buf from_client, to_client, from_mta, to_mta;
@@ -233,6 +236,44 @@ static void option_mta(struct run *r, const char *value)
         r->known.size = strtoull(size + 5, NULL, 10);
 }
 
+static void option_gate(struct run *r, const char *value)
+{
+    snprintf(r->domains, sizeof(r->domains), "%s", value);
+    r->gate.domains = r->domain;
+    for (char *word = strtok(r->domains, " "); word != NULL && r->gate.count < 8;
+         word = strtok(NULL, " "))
+        r->domain[r->gate.count++] = word;
+    r->rules.gate = &r->gate;
+}
+
+/* Who may do without AUTH, and what the vault and the MTA are told. */
+static bool option_policy(struct run *r, const char *key, const char *value, bool yes)
+{
+    if (strcmp(key, "auth") == 0)
+        r->rules.auth = strcmp(value, "none") == 0       ? SMTP_AUTH_NONE
+                        : strcmp(value, "optional") == 0 ? SMTP_AUTH_OPTIONAL
+                                                         : SMTP_AUTH_REQUIRED;
+    else if (strcmp(key, "gate") == 0)
+        option_gate(r, value);
+    else if (strcmp(key, "tls_never") == 0)
+        r->rules.tls_never = yes;
+    else if (strcmp(key, "trusted") == 0)
+        r->peer.trusted = yes;
+    else if (strcmp(key, "permit_sender") == 0)
+        r->rules.permit_sender = yes;
+    else if (strcmp(key, "permit_recipient") == 0)
+        r->rules.permit_recipient = yes;
+    else if (strcmp(key, "xclient") == 0)
+        r->rules.xclient = yes;
+    else if (strcmp(key, "address") == 0)
+        r->peer.address = strchr(value, ':') != NULL ? "2001:db8::1" : "192.0.2.1";
+    else if (strcmp(key, "messages_per_connection") == 0)
+        r->rules.messages_per_connection = (unsigned)strtoul(value, NULL, 10);
+    else
+        return false;
+    return true;
+}
+
 static bool option(struct run *r, const struct step *at)
 {
     char key[64] = "";
@@ -263,7 +304,7 @@ static bool option(struct run *r, const struct step *at)
         r->rules.trace = strcmp(value, "full") == 0 ? TRACE_FULL : TRACE_NO_IP;
     else if (strcmp(key, "mta") == 0)
         option_mta(r, value);
-    else if (strcmp(key, "whole") != 0)
+    else if (!option_policy(r, key, value, yes) && strcmp(key, "whole") != 0)
         return fail(r, at, "unknown option: %s", key);
     return r->smtp == NULL || fail(r, at, "options come before the first step");
 }
@@ -311,6 +352,9 @@ static void write_note(struct run *r)
     case SMTP_NOTE_INJECTION:
         buf_text(&r->todos, "note injection\n");
         break;
+    case SMTP_NOTE_NO_XCLIENT:
+        buf_text(&r->todos, "note no xclient\n");
+        break;
     }
 }
 
@@ -327,8 +371,18 @@ static void write_todo(struct run *r, enum smtp_todo todo)
     case SMTP_VERIFY:
         buf_printf(&r->todos, "verify %s %s %s\n", sasl_name(c->mechanism), c->login, c->password);
         break;
+    case SMTP_PERMIT:
+        buf_printf(&r->todos, "permit %s <%s>\n",
+                   smtp_permit(r->smtp)->what == SMTP_PERMIT_SENDER ? "sender" : "recipient",
+                   smtp_permit(r->smtp)->address);
+        break;
     case SMTP_CONNECT:
         buf_text(&r->todos, "connect\n");
+        break;
+    case SMTP_LEAVE: /* what the MTA has not got by then it will not get */
+        buf_text(&r->todos, smtp_mta_idles(r->smtp) ? "leave, and stay\n" : "leave\n");
+        move(&r->told, &r->to_mta, STREAM_MAX);
+        buf_clear(&r->mta_wire);
         break;
     case SMTP_CUT:
         buf_text(&r->todos, buf_len(&r->to_mta) == 0 ? "cut\n" : "cut, with octets left to send\n");
@@ -423,10 +477,23 @@ static bool event_verdict(struct run *r, const struct step *at, const char *word
     return true;
 }
 
+static bool event_permitted(struct run *r, const struct step *at, const char *word)
+{
+    static const char *const words[] = {"allowed", "not owned", "over quota", "unavailable"};
+
+    for (unsigned i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+        if (strcmp(word, words[i]) == 0) {
+            smtp_permitted(r->smtp, (enum smtp_permission)i);
+            return true;
+        }
+    }
+    return fail(r, at, "unknown permission: %s", word);
+}
+
 static bool expect_waiting(struct run *r, const struct step *at, const char *what)
 {
-    static const char *const names[] = {"command", "line",  "data", "verdict", "connect",
-                                        "reply",   "block", "end",  "write"};
+    static const char *const names[] = {"command", "line",  "data",  "verdict", "connect", "banner",
+                                        "reply",   "start", "block", "end",     "write"};
     struct smtp_io io = io_of(r);
     const char *is = names[smtp_waiting(r->smtp, &io).what];
 
@@ -457,8 +524,14 @@ static enum known happen(struct run *r, const struct step *at)
         return event_verdict(r, at, at->text + 8) ? HAPPENED : BROKEN;
     else if (strcmp(at->text, "connected") == 0)
         smtp_mta_connected(r->smtp);
+    else if (strncmp(at->text, "permitted ", 10) == 0)
+        return event_permitted(r, at, at->text + 10) ? HAPPENED : BROKEN;
     else if (strcmp(at->text, "mta lost") == 0)
         smtp_mta_lost(r->smtp);
+    else if (strcmp(at->text, "mta busy") == 0)
+        smtp_mta_busy(r->smtp);
+    else if (strcmp(at->text, "mta idle out") == 0)
+        smtp_mta_idle_out(r->smtp);
     else if (strcmp(at->text, "client gone") == 0)
         smtp_client_gone(r->smtp);
     else if (strcmp(at->text, "timeout") == 0)
@@ -614,8 +687,9 @@ static bool do_event(struct run *r, const struct step *at)
 
     if (strcmp(at->text, "apart") != 0 && strncmp(at->text, "mta ", 4) != 0 &&
         strncmp(at->text, "client ", 7) != 0 && strncmp(at->text, "verdict", 7) != 0 &&
-        strcmp(at->text, "tls") != 0 && strcmp(at->text, "connected") != 0 &&
-        strcmp(at->text, "timeout") != 0 && strcmp(at->text, "drain") != 0)
+        strncmp(at->text, "permitted", 9) != 0 && strcmp(at->text, "tls") != 0 &&
+        strcmp(at->text, "connected") != 0 && strcmp(at->text, "timeout") != 0 &&
+        strcmp(at->text, "drain") != 0)
         return expectation(r, at);
     if (strcmp(at->text, "apart") != 0 && !quiet(r, at))
         return false;
@@ -671,7 +745,8 @@ static void init(struct run *r, const struct script *script, enum mode mode, siz
                                    .mechanisms = SASL_PLAIN | SASL_LOGIN,
                                    .max_failures = 3,
                                    .trace = TRACE_NONE};
-    r->peer = (struct smtp_peer){.address = "192.0.2.1", .session = "test"};
+    r->peer = (struct smtp_peer){
+        .address = "192.0.2.1", .session = "test", .port = 4321, .local = "198.51.100.1"};
     buf_init(&r->from_client, LIMIT_CLIENT_IN);
     buf_init(&r->to_client, LIMIT_CLIENT_OUT);
     buf_init(&r->from_mta, LIMIT_MTA_IN);

@@ -173,9 +173,11 @@ static void a_shut_gate_ends_the_session(void **state)
 
     (void)state;
     login(&t);
+    client(&t, "MAIL FROM:<alice@example.org>\r\n", SMTP_CONNECT);
+    smtp_mta_connected(t.smtp);
     free(t.smtp->login);
     t.smtp->login = NULL;
-    client(&t, "MAIL FROM:<alice@example.org>\r\n", SMTP_ABORT);
+    mta(&t, "220 old.example\r\n", SMTP_ABORT);
     assert_int_equal(smtp_end(t.smtp), SMTP_END_GATE);
     assert_int_equal(buf_len(&t.to_mta), 0);
     end(&t);
