@@ -57,6 +57,9 @@ ATTACKS = {
 # A true end with a bare CR before it: what follows is a client's next command by right.
 TRUE_ENDS = {"CR CRLF . CRLF (a true end)": HEAD + b"text\r\r\n.\r\n"}
 
+# Where octets are counted (BDAT), a true end is content like any other.
+CHUNKED = {"CRLF . CRLF": HEAD + b"text\r\n.\r\n", "first: . CRLF": b".\r\n"}
+
 # Commands, without the last CR LF, in which a lenient reader finds more than one.
 LINES = {
     "NOOP LF NOOP": b"NOOP a\nNOOP b",

@@ -161,6 +161,26 @@ class Attempt:
         self.replies, self.trouble = [], None
 
     def run(self, session):
+        (self.say_chunks if self.style.startswith("BDAT") else self.say_data)(session)
+        self.replies.append(session.command("NOOP"))
+
+    def say_chunks(self, session):
+        """Nothing in a chunk is an end; an edge between two may stand anywhere around what looks like one."""
+        message = {**ALL, **endings.CHUNKED}[self.name]
+        end = len(message)
+        octets = message + b"".join(endings.hidden(self.smuggled))
+        edges = {"BDAT": [0, len(octets)], "BDAT, cut": [0, *range(end - 5, end + 2), len(octets)]}[self.style]
+        session.envelope(self.victim)
+        edges = sorted({max(0, edge) for edge in edges})
+        for begin, after in zip(edges, edges[1:]):
+            last = " LAST" if after == len(octets) else ""
+            session.send(f"BDAT {after - begin}{last}\r\n".encode() + octets[begin:after])
+            reply = session.reply()
+            if last or reply.code != 250:
+                self.replies.append(reply)
+                break
+
+    def say_data(self, session):
         session.begin_data(self.victim)
         message = ALL[self.name]
         tail = b"" if self.name in endings.TRUE_ENDS else b"".join(endings.hidden(self.smuggled))
@@ -174,7 +194,6 @@ class Attempt:
         else:
             session.send(message + tail)
         self.replies.append(session.reply())
-        self.replies.append(session.command("NOOP"))
 
     def judge(self, mta):
         """None, or what is wrong: there must be one reply, and one message with all in it or none."""
@@ -216,7 +235,7 @@ def attack_through(vestibule, attempts):
 
 @pytest.fixture(scope="module")
 def through(mtas, workshop, pki):
-    """{(mail server, mode): attempts}, every one in one piece, and those that split somewhere in others."""
+    """{(mail server, mode): attempts}: every attack in one piece and as BDAT, some in other pieces as well."""
 
     def attempted(case):
         name, mode = case
@@ -224,6 +243,8 @@ def through(mtas, workshop, pki):
         attempts = [Attempt(attack, "whole") for attack in ALL]
         attempts += [Attempt(attack, style) for style in ("octets", "pause") for attack in ALL
                      if attack in endings.FIRST or attack in list(endings.ENDINGS)[:3] or "NUL" in attack]
+        attempts += [Attempt(attack, "BDAT") for attack in ALL]
+        attempts += [Attempt(attack, style) for style in ("BDAT", "BDAT, cut") for attack in endings.CHUNKED]
         with program.running(workshop / f"matrix-{name}-{mode}", pki, mta.port,
                              {"message": {"bare_newline": mode}}) as vestibule:
             attack_through(vestibule, attempts)
@@ -304,7 +325,8 @@ def rendered(direct, through, mtas):
         return [f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *rows)]
 
     def vestibule(attack, mode):
-        cells = {attempt.cell for name in mtas for attempt in through[name, mode] if attempt.name == attack}
+        cells = {attempt.cell for name in mtas for attempt in through[name, mode]
+                 if attempt.name == attack and not attempt.style.startswith("BDAT")}
         return " or ".join(sorted(cells, reverse=True))
 
     messages = [[attack, *(loud(direct[name][0][attack]) for name in mtas), *(vestibule(attack, mode) for mode in MODES)]
