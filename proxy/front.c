@@ -70,6 +70,13 @@ static enum trace_mode trace_of(const struct conf *conf, const struct conf_upstr
     return conf->received == CONF_RECEIVED_FULL ? TRACE_FULL : TRACE_NO_IP;
 }
 
+static enum smtp_auth_rule auth_of(enum conf_auth auth)
+{
+    if (auth == CONF_AUTH_REQUIRED)
+        return SMTP_AUTH_REQUIRED;
+    return auth == CONF_AUTH_OPTIONAL ? SMTP_AUTH_OPTIONAL : SMTP_AUTH_NONE;
+}
+
 static struct smtp_rules rules_of(const struct conf *conf, const struct conf_listener *listener)
 {
     const struct conf_upstream *upstream = &conf->upstream[listener->upstream];
@@ -78,6 +85,12 @@ static struct smtp_rules rules_of(const struct conf *conf, const struct conf_lis
     return (struct smtp_rules){
         .hostname = conf->hostname,
         .starttls = listener->tls == CONF_STARTTLS,
+        .tls_never = listener->tls == CONF_TLS_NONE,
+        .auth = auth_of(listener->auth),
+        .permit_sender = conf->policy.sender_login || conf->policy.messages.count > 0,
+        .permit_recipient = conf->policy.recipients.count > 0,
+        .xclient = upstream->identity == CONF_IDENTITY_XCLIENT,
+        .messages_per_connection = upstream->messages_per_connection,
         .require_tls = listener->require_tls,
         .mechanisms = mechanisms,
         .hidden = hidden_extensions(upstream->hide),
@@ -97,6 +110,10 @@ static bool open_port(struct front *f, size_t index)
                        .index = (uint32_t)index,
                        .upstream = &f->conf->upstream[listener->upstream]};
     p->rules = rules_of(f->conf, listener);
+    p->gate =
+        (struct smtp_gate){.domains = listener->recipients.at, .count = listener->recipients.count};
+    if (!listener->recipients.any)
+        p->rules.gate = &p->gate;
     p->target =
         (struct upstream_target){.address = f->bundle->upstream[listener->upstream].at,
                                  .address_count = f->bundle->upstream[listener->upstream].count,

@@ -32,8 +32,9 @@
     100 /* NOOP, RSET, EHLO, VRFY and the like in a row that move no mail (Postfix: the same) */
 
 /* Times, milliseconds. */
-#define LIMIT_LOGIN_MS 60000 /* from connect to AUTH, absolute: a stranger gets a minute */
-#define LIMIT_PROXY_MS 5000  /* for a PROXY header: the proxy is near and sends it first */
+#define LIMIT_LOGIN_MS 60000   /* from connect to AUTH, absolute: a stranger gets a minute */
+#define LIMIT_PROXY_MS 5000    /* for a PROXY header: the proxy is near and sends it first */
+#define LIMIT_MTA_IDLE_MS 5000 /* an MTA connection is kept so long for a client's next message */
 #define LIMIT_DRAIN_IDLE_MS                                                                     \
     1000                       /* while draining: whoever says nothing for so long is sent away \
                                 */

@@ -181,11 +181,17 @@ static uint64_t patience(const struct session *s, enum smtp_waiting_for what)
         return LIMIT_DATA_MS;
     case SMTP_FOR_VERDICT:
         return LIMIT_VERDICT_MS;
-    case SMTP_FOR_CONNECT: /* the connection gives up by itself; this is the net below it */
-        return upstream->queue_timeout + upstream->connect_timeout + 1000;
+    case SMTP_FOR_CONNECT: /* a connection under way gives up by itself; that is the net below it */
+        return upstream->queue_timeout +
+               (s->lease == LEASE_ASKED ? 0 : upstream->connect_timeout + 1000);
+    case SMTP_FOR_BANNER:
+        return upstream->banner_timeout;
     case SMTP_FOR_REPLY:
-    case SMTP_FOR_BLOCK:
         return upstream->reply_timeout;
+    case SMTP_FOR_START:
+        return upstream->data_init_timeout;
+    case SMTP_FOR_BLOCK:
+        return upstream->block_timeout;
     case SMTP_FOR_END:
         return upstream->data_timeout;
     case SMTP_FOR_WRITE:
@@ -206,7 +212,8 @@ static uint64_t soonest(uint64_t a, uint64_t b)
  * count. */
 static uint64_t login_deadline(const struct session *s)
 {
-    bool stranger = smtp_login(s->smtp) == NULL && s->waiting.what != SMTP_FOR_VERDICT;
+    bool stranger = s->port->rules.auth == SMTP_AUTH_REQUIRED && smtp_login(s->smtp) == NULL &&
+                    s->waiting.what != SMTP_FOR_VERDICT;
     return stranger ? s->opened + LIMIT_LOGIN_MS : 0;
 }
 
@@ -216,6 +223,13 @@ static uint64_t leave_due(const struct session *s)
 {
     bool idle = s->draining && s->waiting.what == SMTP_FOR_COMMAND;
     return idle ? s->wait_until - s->port->conf->idle_timeout + LIMIT_DRAIN_IDLE_MS : 0;
+}
+
+/* An MTA's connection is not kept for a client that thinks: others may wait for it. */
+static uint64_t rest_due(const struct session *s)
+{
+    bool idle = s->waiting.what == SMTP_FOR_COMMAND && smtp_mta_idles(s->smtp);
+    return idle ? s->wait_until - s->port->conf->idle_timeout + LIMIT_MTA_IDLE_MS : 0;
 }
 
 static uint64_t next_deadline(struct session *s)
@@ -234,7 +248,7 @@ static uint64_t next_deadline(struct session *s)
     else if (s->write_until == 0)
         s->write_until = now + LIMIT_WRITE_MS;
     return soonest(soonest(s->wait_until, s->write_until),
-                   soonest(login_deadline(s), leave_due(s)));
+                   soonest(soonest(login_deadline(s), leave_due(s)), rest_due(s)));
 }
 
 static void on_timer(uv_timer_t *timer);
@@ -309,6 +323,19 @@ static void on_poll(uv_poll_t *poll, int status, int events)
     session_step(s);
 }
 
+/* All connections were taken for as long as the client was to wait: another sentence than for an
+ * MTA that is away. */
+static void wait_is_over(struct session *s)
+{
+    bool in_line = s->waiting.what == SMTP_FOR_CONNECT && s->lease == LEASE_ASKED;
+    if (!in_line) {
+        smtp_timed_out(s->smtp);
+        return;
+    }
+    session_drop_mta(s);
+    smtp_mta_busy(s->smtp);
+}
+
 static void on_talk_timeout(struct session *s)
 {
     uint64_t now = uv_now(&s->worker->loop);
@@ -322,8 +349,13 @@ static void on_talk_timeout(struct session *s)
         session_hurry(s);
         return;
     }
+    if (rest_due(s) != 0 && now >= rest_due(s)) {
+        smtp_mta_idle_out(s->smtp);
+        session_step(s);
+        return;
+    }
     s->waiting.unit = UINT32_MAX;
-    smtp_timed_out(s->smtp);
+    wait_is_over(s);
     session_step(s);
 }
 
@@ -381,6 +413,13 @@ static void take_verdict(struct session *s, enum channel_verdict v)
     smtp_verdict(s->smtp, verdict_of(v), login);
 }
 
+static enum smtp_permission permission_of(enum channel_permission p)
+{
+    if (p == CHANNEL_ALLOWED)
+        return SMTP_PERMIT_ALLOWED;
+    return p == CHANNEL_NOT_OWNED ? SMTP_PERMIT_NOT_OWNED : SMTP_PERMIT_OVER_QUOTA;
+}
+
 void session_answer(struct session *s, const struct channel_frame *frame)
 {
     if (frame->type == CHANNEL_LEASED) {
@@ -394,6 +433,8 @@ void session_answer(struct session *s, const struct channel_frame *frame)
         tls_engine_signed(s->tls, frame->as.signature.signature, frame->as.signature.len);
     else if (!handshake && frame->type == CHANNEL_VERDICT)
         take_verdict(s, frame->as.verdict);
+    else if (!handshake && frame->type == CHANNEL_PERMITTED)
+        smtp_permitted(s->smtp, permission_of(frame->as.permission));
     else
         return;
     s->asked = false;
@@ -411,8 +452,10 @@ void session_orphan(struct session *s)
     s->asked = false;
     if (s->phase == PHASE_HANDSHAKE)
         tls_engine_signed(s->tls, NULL, 0);
-    else
+    else if (smtp_credential(s->smtp) != NULL)
         smtp_verdict(s->smtp, SMTP_UNAVAILABLE, NULL);
+    else
+        smtp_permitted(s->smtp, SMTP_PERMIT_UNAVAILABLE);
     session_step(s);
 }
 

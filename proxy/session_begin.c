@@ -80,7 +80,9 @@ void session_begin(struct session *s)
     uint8_t address[16];
     address_octets(address, &s->from);
     address_host(s->address, &s->from);
-    s->trusted = listed(&s->port->conf->trusted, address);
+    s->peer.trusted = listed(&s->port->conf->trusted, address);
+    s->peer.port = address_port(&s->from);
+    address_host(s->local, &s->to);
     if (!let_in(s, address))
         return;
     if (s->port->conf->tls == CONF_IMPLICIT)
@@ -168,7 +170,7 @@ void session_name(struct session *s)
              s->worker->index & 0xffU, s->worker->serial & 0xffffU);
     address_host(s->address, &s->from);
     own_address(s);
-    s->peer = (struct smtp_peer){.address = s->address, .session = s->id};
+    s->peer = (struct smtp_peer){.address = s->address, .session = s->id, .local = s->local};
 }
 
 size_t session_introduction(const struct session *s, uint8_t out[PROXY_HEADER_WRITE_MAX])

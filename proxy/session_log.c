@@ -81,6 +81,11 @@ void session_log_note(const struct session *s)
         session_log_event(s, LOG_LEVEL_WARNING, "injection",
                           "octets came where none may come; closed as an attack");
         break;
+    case SMTP_NOTE_NO_XCLIENT:
+        session_log_event(
+            s, LOG_LEVEL_WARNING, "no_xclient",
+            "the MTA does not offer XCLIENT and takes the client for us; allow it there, or choose another identity");
+        break;
     }
 }
 

@@ -67,10 +67,10 @@ struct session {
     uint64_t octets_in;
     uint64_t octets_out;
     struct smtp_peer peer;
-    struct address from; /* the client's, or what the PROXY header said */
-    struct address to;   /* ours, likewise */
-    bool trusted;        /* in the listener's trusted networks */
-    char address[ADDRESS_TEXT_MAX];
+    struct address from;            /* the client's, or what the PROXY header said */
+    struct address to;              /* ours, likewise */
+    char address[ADDRESS_TEXT_MAX]; /* `from` as text */
+    char local[ADDRESS_TEXT_MAX];   /* `to` as text */
     char id[24];
     char failure[96];
 };

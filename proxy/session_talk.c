@@ -68,12 +68,13 @@ void session_leased(struct session *s, uint64_t number, enum channel_lease lease
     if (s->lease != LEASE_ASKED || number != s->lease_number)
         return;
     s->lease = lease == CHANNEL_GRANTED ? LEASE_HELD : LEASE_NOT;
+    s->waiting.unit = UINT32_MAX; /* the wait for the connection itself begins */
     if (lease == CHANNEL_GRANTED)
         s->upstream =
             upstream_open(&s->worker->loop, &s->port->target, patience_left(s), on_upstream, s);
     if (s->upstream == NULL) {
         session_drop_mta(s);
-        smtp_mta_lost(s->smtp);
+        smtp_mta_busy(s->smtp);
     }
     session_step(s);
 }
@@ -87,16 +88,17 @@ static bool connect_upstream(struct session *s)
         smtp_mta_lost(s->smtp);
         return true;
     }
-    const char *login = smtp_login(s->smtp);
+    /* who did not log in shares with his like from the same place */
+    const char *login = smtp_login(s->smtp) != NULL ? smtp_login(s->smtp) : s->address;
     s->lease = LEASE_ASKED;
     s->lease_asked = uv_now(&s->worker->loop);
     s->lease_number = worker_number(s->worker, s->number);
-    link_send(s->worker->link, &(struct channel_frame){
-                                   .type = CHANNEL_LEASE,
-                                   .number = s->lease_number,
-                                   .as.lease = {.upstream = (uint32_t)s->port->conf->upstream,
-                                                .login = login,
-                                                .login_len = login != NULL ? strlen(login) : 0}});
+    link_send(s->worker->link,
+              &(struct channel_frame){.type = CHANNEL_LEASE,
+                                      .number = s->lease_number,
+                                      .as.lease = {.upstream = (uint32_t)s->port->conf->upstream,
+                                                   .login = login,
+                                                   .login_len = strlen(login)}});
     return false;
 }
 
@@ -123,13 +125,47 @@ static bool ask_verdict(struct session *s)
     return false;
 }
 
+static bool ask_permission(struct session *s)
+{
+    if (s->asked)
+        return false;
+    if (s->worker->link == NULL) {
+        smtp_permitted(s->smtp, SMTP_PERMIT_UNAVAILABLE);
+        return true;
+    }
+    const struct smtp_permit *p = smtp_permit(s->smtp);
+    const char *login = smtp_login(s->smtp);
+    s->asked = true;
+    link_send(s->worker->link,
+              &(struct channel_frame){
+                  .type = CHANNEL_PERMIT,
+                  .number = s->number,
+                  .as.permit = {.what = p->what == SMTP_PERMIT_SENDER ? CHANNEL_PERMIT_SENDER
+                                                                      : CHANNEL_PERMIT_RECIPIENT,
+                                .login = login,
+                                .login_len = strlen(login),
+                                .address = p->address,
+                                .address_len = strlen(p->address)}});
+    return false;
+}
+
+/* The QUIT is small and the socket idle: what it does not take at once is not worth waiting for. */
+static bool leave_mta(struct session *s)
+{
+    (void)session_give_mta(s);
+    session_drop_mta(s);
+    return true;
+}
+
 /* Is the core still at work on something that the client asked before it stopped talking? */
 static bool still_working(const struct session *s, const struct smtp_io *io)
 {
     switch (smtp_waiting(s->smtp, io).what) {
     case SMTP_FOR_VERDICT:
     case SMTP_FOR_CONNECT:
+    case SMTP_FOR_BANNER:
     case SMTP_FOR_REPLY:
+    case SMTP_FOR_START:
     case SMTP_FOR_BLOCK:
     case SMTP_FOR_END:
     case SMTP_FOR_WRITE:
@@ -194,8 +230,12 @@ static bool advance(struct session *s)
         return true;
     case SMTP_VERIFY:
         return ask_verdict(s) || moved;
+    case SMTP_PERMIT:
+        return ask_permission(s) || moved;
     case SMTP_CONNECT:
         return connect_upstream(s) || moved;
+    case SMTP_LEAVE:
+        return leave_mta(s);
     case SMTP_CUT:
         session_drop_mta(s);
         return true;

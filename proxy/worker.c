@@ -296,6 +296,7 @@ static void on_frame(void *owner, struct link *l, const struct channel_frame *fr
     switch (frame->type) {
     case CHANNEL_SIGNED:
     case CHANNEL_VERDICT:
+    case CHANNEL_PERMITTED:
     case CHANNEL_LEASED:
         s = frame->type == CHANNEL_LEASED ? session_at(w, frame->number)
                                           : session_of(w, frame->number);

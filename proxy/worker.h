@@ -25,6 +25,7 @@ struct port {
     const struct conf_listener *conf;
     uint32_t index; /* into conf->listener: what the vault knows it by */
     struct smtp_rules rules;
+    struct smtp_gate gate; /* what rules.gate points to, where there is one */
     struct tls_context *tls;
     struct upstream_target target;
     const struct conf_upstream *upstream;
