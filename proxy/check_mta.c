@@ -63,7 +63,8 @@ static bool greet(struct check_talk *t, struct capabilities *learnt, char offere
 }
 
 static void tell(struct check_report *r, const struct conf *conf, const char *about,
-                 const char *where, const struct capabilities *learnt, const char *offered)
+                 const struct conf_upstream *u, const char *where,
+                 const struct capabilities *learnt, const char *offered)
 {
     if (offered[0] != '\0')
         check_say(r, CHECK_OK, about, "%s answers and offers %s", where, offered);
@@ -74,6 +75,11 @@ static void tell(struct check_report *r, const struct conf *conf, const char *ab
                   "%s takes messages of %llu octets only; lower max_size in [message] or raise the "
                   "mail server's limit",
                   where, (unsigned long long)learnt->size);
+    if (u->identity == CONF_IDENTITY_XCLIENT && strstr(offered, "XCLIENT") == NULL)
+        check_say(r, CHECK_WARNING, about,
+                  "%s does not offer XCLIENT to this host, so it does not learn who the client is; "
+                  "allow it there or set another identity in [upstream %s]",
+                  where, u->name);
 }
 
 static bool visit(struct check_report *r, char why[CHECK_WHY_MAX], const struct conf *conf,
@@ -87,7 +93,7 @@ static bool visit(struct check_report *r, char why[CHECK_WHY_MAX], const struct 
                 greet(&t, &learnt, offered, conf->hostname);
     address_text(where, at);
     if (fine)
-        tell(r, conf, about, where, &learnt, offered);
+        tell(r, conf, about, u, where, &learnt, offered);
     else
         snprintf(why, CHECK_WHY_MAX, "%s", t.why);
     check_talk_end(&t, fine);

@@ -166,6 +166,32 @@ static void mta_that_knows_only_helo_is_fine(void **state)
     free(output);
 }
 
+static void xclient_that_is_not_offered_is_a_warning(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *says[4];
+        bool warned;
+    } rows[] = {{{"220 mta\r\n", "250-mta\r\n250 DSN\r\n", "221 bye\r\n", NULL}, true},
+                {{"220 mta\r\n", "250-mta\r\n250 XCLIENT ADDR\r\n", "221 bye\r\n", NULL}, false}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        char text[256], *output;
+        unsigned port;
+        int fd = listening(&port);
+        pid_t pid = stand_in(fd, rows[i].says);
+        snprintf(text, sizeof text,
+                 "[upstream]\naddress = 127.0.0.1:%u\nidentity = xclient\n"
+                 "[listener x]\naddress = 127.0.0.1:24650\ntls = implicit\n",
+                 port);
+        run(&output, text);
+        assert_int_equal(strstr(output, " does not offer XCLIENT ") != NULL, rows[i].warned);
+        free(output);
+        close(fd);
+        kill(pid, SIGKILL);
+        waitpid(pid, NULL, 0);
+    }
+}
+
 static void mta_that_does_not_serve_is_a_problem(void **state)
 {
     (void)state;
@@ -449,6 +475,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(all_well_is_status_0_and_shows_what_the_mta_offers),
         cmocka_unit_test(mta_that_knows_only_helo_is_fine),
+        cmocka_unit_test(xclient_that_is_not_offered_is_a_warning),
         cmocka_unit_test(mta_that_does_not_serve_is_a_problem),
         cmocka_unit_test(mta_that_is_away_is_a_problem),
         cmocka_unit_test(address_in_use_by_something_else_is_a_problem),
