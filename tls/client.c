@@ -120,25 +120,3 @@ unsigned tls_client_alert(const struct tls_client *c)
 {
     return c->alert;
 }
-
-static bool read_line(struct tls_client *c, char *line, size_t cap)
-{
-    size_t len = 0, got;
-    while (len + 1 < cap && tls_client_read(c, line + len, 1, &got) == TLS_CLIENT_OK) {
-        if (line[len] == '\n') {
-            line[len > 0 && line[len - 1] == '\r' ? len - 1 : len] = '\0';
-            return true;
-        }
-        len++;
-    }
-    return false;
-}
-
-bool tls_client_first_line(int fd, char *line, size_t cap)
-{
-    static const struct tls_client_settings usual = {0};
-    struct tls_client *c = tls_client_new(fd, &usual);
-    bool good = c != NULL && tls_client_handshake(c) == TLS_CLIENT_OK && read_line(c, line, cap);
-    tls_client_free(c);
-    return good;
-}

@@ -42,8 +42,4 @@ bool tls_client_pending(const struct tls_client *c);
 /* The fatal alert with which the peer ended it (RFC 8446 6); 0: none. */
 unsigned tls_client_alert(const struct tls_client *c);
 
-/* Shakes hands on a connected, blocking socket (its SO_RCVTIMEO and SO_SNDTIMEO are the limits) and
- * reads the first line; NUL at the end, without CR LF. False: no handshake or no line. */
-bool tls_client_first_line(int fd, char *line, size_t cap);
-
 #endif
