@@ -15,7 +15,7 @@ enum { EXIT_FINE = 0, EXIT_WANTING = 1, EXIT_USAGE = 2 };
 
 static const char usage_text[] =
     "usage: vestibule [-c FILE]              run in the foreground\n"
-    "       vestibule check [-c FILE]        look at configuration, certificates, MTA and users\n"
+    "       vestibule check [-c FILE]        look at everything, and try to relay\n"
     "       vestibule passwd [-c FILE] USER  add a user or change a password\n"
     "       vestibule config [-c FILE]       print the configuration in force\n"
     "       vestibule health [-c FILE]       ask the running service whether it answers\n"
