@@ -16,7 +16,7 @@ void network_of(uint8_t out[16], const uint8_t address[16], uint8_t bits)
     for (unsigned i = 0; i < 16; i++) {
         const unsigned kept = bits > 8 * i ? bits - 8 * i : 0;
 
-        out[i] = kept >= 8 ? address[i] : (uint8_t)(address[i] & ~(0xffU >> kept));
+        out[i] = (uint8_t)(kept >= 8 ? address[i] : address[i] & ~(0xffU >> kept));
     }
 }
 
