@@ -4,6 +4,7 @@ import contextlib
 import itertools
 import pathlib
 import shutil
+import signal
 import subprocess
 import tempfile
 import types
@@ -27,6 +28,8 @@ def pytest_runtest_makereport(item, call):
 
 
 def pytest_sessionstart(session):
+    # Told to end before it is done, a run still stops the servers that it started.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     if not program.BINARY.exists():
         pytest.exit(f"{program.BINARY} is not there: run make first, or set VESTIBULE_BINARY", returncode=3)
 
