@@ -20,8 +20,8 @@ enum { MESSAGES = 3, RECIPIENTS = 2, TOLD_MAX = 256, CALLS_MAX = 64, BODY_MAX = 
 int LLVMFuzzerTestOneInput(const uint8_t *in, size_t len);
 
 /* One thing that the client or we have asked for: E(HLO), H(ELO), A(UTH), M(AIL), R(CPT), D(ATA),
- * `.` the message, S for RSET, N(OOP), Q(UIT). `id` is the message's number, and for R also the
- * recipient's. */
+ * B(DAT), `.` the message, S for RSET, N(OOP), Q(UIT), X(CLIENT). `id` is the message's number, and
+ * for R also the recipient's. */
 struct ask {
     char verb;
     unsigned id;
@@ -61,7 +61,7 @@ struct fuzz {
     struct smtp *smtp;
     struct buf from_client, to_client, from_mta, to_mta, wire, saying;
     size_t grain, heard;
-    bool pipelined, parameters, client_deaf, mta_deaf;
+    bool pipelined, parameters, chunks, client_deaf, mta_deaf;
     bool connecting, over, aborted, desynchronised, no_mta;
     struct ask told[TOLD_MAX];
     unsigned told_count;
@@ -104,6 +104,12 @@ static const struct ask *last_told(const struct fuzz *f, char verb, unsigned id)
     return NULL;
 }
 
+/* The last one told to this MTA; NUL: none. */
+static char last_verb(const struct fuzz *f)
+{
+    return f->told_count > f->mta.first ? f->told[f->told_count - 1].verb : '\0';
+}
+
 static void told_mail(struct fuzz *f, const char *line)
 {
     unsigned id;
@@ -135,13 +141,17 @@ static bool any_recipient(const struct fuzz *f)
 static void told_line(struct fuzz *f, const char *line)
 {
     struct mta_model *m = &f->mta;
+    char last = last_verb(f);
 
     if (starts(line, "EHLO ")) {
-        expect(f->told_count == m->first);
+        expect(last == '\0' || last == 'X');
         told(f, 'E', 0);
     } else if (starts(line, "HELO ")) {
-        expect(f->told_count == m->first + 1);
+        expect(last == 'E');
         told(f, 'H', 0);
+    } else if (starts(line, "XCLIENT ")) {
+        expect(last == 'E' && f->rules.xclient);
+        told(f, 'X', 0);
     } else if (starts(line, "MAIL ")) {
         told_mail(f, line);
     } else if (starts(line, "RCPT ")) {
@@ -204,7 +214,7 @@ static void tell(struct fuzz *f)
 static void unasked(struct fuzz *f, char first)
 {
     struct mta_model *m = &f->mta;
-    bool underway = buf_len(&f->to_mta) > 0 || f->told_count <= m->first + 1;
+    bool underway = buf_len(&f->to_mta) > 0 || strchr("EHX", last_verb(f)) != NULL;
 
     if (!underway && first != '4' && !(m->in_data && first == '5'))
         m->spoke_unasked = true;
@@ -275,6 +285,17 @@ static void heard_verdict(const struct fuzz *f, const struct ask *a, unsigned co
         expect(code / 100 == 4);
 }
 
+/* A chunk but the last is taken from here, once the MTA has said 354. */
+static void heard_chunk(const struct fuzz *f, const struct ask *a, unsigned code)
+{
+    const struct ask *data = last_told(f, 'D', a->id);
+
+    if (code == 250)
+        expect(data != NULL && data->code == 354);
+    else
+        expect(code / 100 == 4 || ours(f->client.first) || f->said_code[code]);
+}
+
 static void heard_reply(struct fuzz *f, unsigned code)
 {
     struct client_model *c = &f->client;
@@ -299,6 +320,9 @@ static void heard_reply(struct fuzz *f, unsigned code)
     case 'Q':
         expect(code == 221);
         c->quit = true;
+        break;
+    case 'B':
+        heard_chunk(f, &a, code);
         break;
     case 'D':
         c->go = code == 354;
@@ -391,6 +415,13 @@ static void obey(struct fuzz *f, enum smtp_todo todo)
     case SMTP_VERIFY:
         smtp_verdict(f->smtp, SMTP_ACCEPTED, smtp_credential(f->smtp)->login);
         break;
+    case SMTP_PERMIT:
+        smtp_permitted(f->smtp, SMTP_PERMIT_ALLOWED);
+        break;
+    case SMTP_LEAVE:
+        expect(f->mta.connected && (f->mta.quit || f->mta_deaf));
+        hang_up(f);
+        break;
     case SMTP_CONNECT:
         expect(!f->mta.connected && !f->connecting);
         f->connecting = true;
@@ -465,6 +496,26 @@ static void ask(struct fuzz *f, char verb, unsigned id, const char *line)
     expect(buf_text(&f->wire, line) && buf_text(&f->wire, "\r\n"));
 }
 
+/* The message in two chunks, in which a dot means nothing. */
+static void ask_chunks(struct fuzz *f, unsigned message)
+{
+    static char text[BODY_MAX];
+    const char *body = f->body[message];
+    size_t n = 0;
+    char line[64];
+
+    for (size_t i = 0; i < f->body_len[message] - DATA_TAIL; i++) {
+        if (body[i] != '.' || (i > 0 && body[i - 1] != '\n'))
+            text[n++] = body[i];
+    }
+    snprintf(line, sizeof(line), "BDAT %zu", n / 2);
+    ask(f, 'B', message, line);
+    expect(buf_append(&f->wire, text, n / 2));
+    snprintf(line, sizeof(line), "BDAT %zu LAST", n - n / 2);
+    ask(f, '.', message, line);
+    expect(buf_append(&f->wire, text + n / 2, n - n / 2));
+}
+
 static void ask_step(struct fuzz *f, unsigned message, unsigned step)
 {
     char line[128];
@@ -479,6 +530,8 @@ static void ask_step(struct fuzz *f, unsigned message, unsigned step)
         ask(f, 'R', message * 10 + step, line);
         if (step == 1)
             ask(f, 'N', 0, "NOOP");
+    } else if (f->chunks) {
+        ask_chunks(f, message);
     } else {
         ask(f, 'D', message, "DATA");
     }
@@ -585,16 +638,16 @@ static void say(struct fuzz *f, const char *text)
 static void say_well(struct fuzz *f)
 {
     const struct mta_model *m = &f->mta;
-    bool data = f->told_count > m->first && f->told[f->told_count - 1].verb == 'D';
+    char last = last_verb(f);
 
     if (m->replies > f->told_count - m->first)
         return;
-    if (m->replies == 0)
+    if (m->replies == 0 || last == 'X')
         say(f, "220 old.example ESMTP\r\n");
-    else if (f->told_count == m->first + 1)
-        say(f, "250-old.example\r\n250-8BITMIME\r\n250-DSN\r\n250 SIZE\r\n");
+    else if (last == 'E')
+        say(f, "250-old.example\r\n250-8BITMIME\r\n250-DSN\r\n250-XCLIENT ADDR\r\n250 SIZE\r\n");
     else
-        say(f, data ? "354 go\r\n" : "250 2.0.0 ok\r\n");
+        say(f, last == 'D' ? "354 go\r\n" : "250 2.0.0 ok\r\n");
 }
 
 static void act(struct fuzz *f, uint8_t octet)
@@ -660,12 +713,17 @@ static void begin(struct fuzz *f, uint8_t how)
         .mechanisms = SASL_PLAIN,
         .helo_proxy = (how & 1) != 0,
         .max_failures = 3,
+        .permit_sender = (how & 64) != 0,
+        .permit_recipient = (how & 64) != 0,
+        .xclient = (how & 64) != 0,
+        .messages_per_connection = (how & 64) != 0 ? 1 : 0,
         .trace = TRACE_NONE,
     };
     f->peer = (struct smtp_peer){.address = "192.0.2.1", .session = "fuzz"};
     f->pipelined = (how & 2) != 0;
     f->parameters = (how & 4) != 0;
     f->grain = (how & 24) == 8 ? 1 : SIZE_MAX;
+    f->chunks = (how & 32) != 0;
     write_bodies(f, (how & 16) != 0);
     if (f->parameters)
         f->known =
