@@ -15,7 +15,8 @@ struct check {
     uv_work_t work;
     uv_timer_t delay;
     struct answers *answers;
-    struct check *next; /* in line */
+    struct check *next;   /* in line, or among the delayed */
+    struct check **place; /* what points to this one, while it is delayed */
     struct link *link;
     struct edition *edition;
     uint64_t number;
@@ -32,6 +33,8 @@ struct answers {
     unsigned signing;
     struct check *first;
     struct check **last;
+    struct check *delayed; /* refusals that wait for their time */
+    bool stopping;
     struct throttle *throttle;
     uint64_t full;
 };
@@ -167,11 +170,35 @@ static void on_delay_closed(uv_handle_t *handle)
     check_free(handle->data);
 }
 
+static void end_delay(struct check *c)
+{
+    *c->place = c->next;
+    if (c->next != NULL)
+        c->next->place = c->place;
+    uv_close((uv_handle_t *)&c->delay, on_delay_closed);
+}
+
 static void on_delay_over(uv_timer_t *delay)
 {
     struct check *c = delay->data;
     send_verdict(c->link, c->number, CHANNEL_REJECTED);
-    uv_close((uv_handle_t *)delay, on_delay_closed);
+    end_delay(c);
+}
+
+static void begin_delay(struct answers *a, struct check *c)
+{
+    c->next = a->delayed;
+    c->place = &a->delayed;
+    if (c->next != NULL)
+        c->next->place = &c->next;
+    a->delayed = c;
+}
+
+void answers_stop(struct answers *a)
+{
+    a->stopping = true;
+    while (a->delayed != NULL)
+        end_delay(a->delayed);
 }
 
 static void refuse_slowly(struct answers *a, struct check *c)
@@ -180,7 +207,8 @@ static void refuse_slowly(struct answers *a, struct check *c)
         a->throttle != NULL ? throttle_failure(a->throttle, c->address, uv_now(a->loop)) : 0;
     uv_timer_init(a->loop, &c->delay);
     c->delay.data = c;
-    uv_timer_start(&c->delay, on_delay_over, wait, 0);
+    begin_delay(a, c);
+    uv_timer_start(&c->delay, on_delay_over, a->stopping ? 0 : wait, 0);
 }
 
 static void verdict_found(struct answers *a, struct check *c)
@@ -287,12 +315,17 @@ static void verify(struct answers *a, struct link *l, struct edition *e,
 }
 
 /* A session that is gone does not keep others waiting: what is in line leaves it. What runs already
- * runs on. */
+ * runs on; what was refused has been counted, and nobody waits for the answer. */
 static void cancel(struct answers *a, const struct link *l, uint64_t number)
 {
     for (struct check **place = &a->first; *place != NULL; place = &(*place)->next)
         if ((*place)->link == l && (*place)->number == number) {
             check_free(leave_line(a, place));
+            return;
+        }
+    for (struct check *c = a->delayed; c != NULL; c = c->next)
+        if (c->link == l && c->number == number) {
+            end_delay(c);
             return;
         }
 }

@@ -18,6 +18,8 @@ struct answers;
 /* `parallel` password checks at once; the thread pool must be larger, so that signatures find a
  * thread. */
 struct answers *answers_new(uv_loop_t *loop, unsigned parallel);
+/* Drops the refusals that wait for their time, so that the loop can end. */
+void answers_stop(struct answers *a);
 void answers_free(struct answers *a); /* nothing is under way any more */
 
 /* failure_delay, at start and after a reload. */

@@ -41,6 +41,8 @@ void session_close(struct session *s)
     if (s->phase == PHASE_CLOSED)
         return;
     s->phase = PHASE_CLOSED;
+    if (s->asked && s->smtp != NULL && smtp_credential(s->smtp) != NULL)
+        session_log_abandoned_login(s);
     session_log_end(s);
     if (s->asked && s->worker->link != NULL)
         link_send(s->worker->link,
@@ -265,7 +267,7 @@ static void arm_timer(struct session *s)
 
 static bool wants_to_read(struct session *s)
 {
-    if (s->client_ended || s->readable)
+    if (s->readable || (s->client_ended && s->phase != PHASE_LINGER))
         return false;
     switch (s->phase) {
     case PHASE_HANDSHAKE:

@@ -30,10 +30,10 @@ void session_log_event(const struct session *s, enum log_level level, const char
     log_end(&l);
 }
 
-void session_log_refused_login(const struct session *s, const char *reason)
+static void log_login(const struct session *s, const char *event, const char *reason)
 {
     struct log_line l;
-    log_begin(&l, LOG_LEVEL_WARNING, "login_refused");
+    log_begin(&l, LOG_LEVEL_WARNING, event);
     log_who(&l, s);
     const struct sasl_credential *c = smtp_credential(s->smtp);
     if (c != NULL) {
@@ -42,6 +42,16 @@ void session_log_refused_login(const struct session *s, const char *reason)
     }
     log_string(&l, "reason", reason);
     log_end(&l);
+}
+
+void session_log_refused_login(const struct session *s, const char *reason)
+{
+    log_login(s, "login_refused", reason);
+}
+
+void session_log_abandoned_login(const struct session *s)
+{
+    log_login(s, "login_abandoned", "the client did not wait for the answer");
 }
 
 static void log_message(const struct session *s, const struct smtp_note *n)

@@ -113,6 +113,7 @@ bool session_talk(struct session *s, bool *broken); /* one round of PHASE_TALK *
 void session_log_event(const struct session *s, enum log_level level, const char *event,
                        const char *message);
 void session_log_refused_login(const struct session *s, const char *reason);
+void session_log_abandoned_login(const struct session *s); /* or guessing would leave no trace */
 void session_log_note(const struct session *s);
 void session_log_end(const struct session *s);
 

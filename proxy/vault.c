@@ -308,6 +308,7 @@ static void close_handle(uv_handle_t *handle, void *unused)
 
 static void close_loop(struct vault *v)
 {
+    answers_stop(v->answers);
     uv_handle_t *ours[] = {(uv_handle_t *)&v->restart, (uv_handle_t *)&v->rotate,
                            (uv_handle_t *)&v->kill};
     for (size_t i = 0; i < sizeof ours / sizeof *ours; i++)

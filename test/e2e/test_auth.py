@@ -209,6 +209,17 @@ def test_a_client_that_does_not_wait_for_its_refusal_harms_nobody(start, canary)
         session.login().quit()
 
 
+def test_guessing_and_running_leaves_a_trace(start, canary):
+    vestibule = start(canary.port, {"auth": {"failure_delay": "300ms"}})
+    for leave in ("close", "reset"):
+        session = vestibule.connect()
+        session.ehlo()
+        session.send(f"AUTH PLAIN {plain(password='wrong')}\r\n")
+        time.sleep(0.1)
+        getattr(session, leave)()
+    assert vestibule.wait_logged("event=login_(refused|abandoned)", "login=alice", "client=127.0.0.1", count=2)
+
+
 def test_a_refusal_that_still_waits_does_not_hold_up_the_end(start, canary):
     """Neither for a client that is gone nor for one that is there: it hears its refusal or a 421."""
     vestibule = start(canary.port, {"auth": {"failure_delay": "16s"}, "server": {"drain_timeout": "500ms"}})
