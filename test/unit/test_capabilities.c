@@ -69,6 +69,23 @@ static void nothing_else_is_taken_for_a_keyword(void **state)
     assert_int_equal(c.extensions, 0);
 }
 
+static void the_attributes_of_xclient_are_learnt_and_not_offered(void **state)
+{
+    struct capabilities c = learn(
+        "250-x\r\n250 xclient NAME addr REVERSE_NAME  PORT PROTO HELO LOGIN DESTADDR\r\n", true);
+    struct capabilities same = {.known = true};
+
+    (void)state;
+    assert_int_equal(c.xclient, XCLIENT_NAME | XCLIENT_ADDR | XCLIENT_PORT | XCLIENT_PROTO |
+                                    XCLIENT_HELO | XCLIENT_LOGIN | XCLIENT_DESTADDR);
+    assert_int_equal(c.extensions, 0);
+    assert_true(capabilities_same(&c, &same));
+    c = learn("250-x\r\n250-XCLIENT\r\n250-XCLIENTS ADDR\r\n250 XCLIEN ADDR\r\n", true);
+    assert_int_equal(c.xclient, 0);
+    c = learn("250-x\r\n250 XCLIENT ADDRESS ADD\r\n", true);
+    assert_int_equal(c.xclient, 0);
+}
+
 static void an_mta_that_knows_helo_only_offers_nothing(void **state)
 {
     struct capabilities c = learn("250-x\r\n250 DSN\r\n", false);
@@ -204,6 +221,7 @@ static void what_is_recorded_is_learnt_again(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_attributes_of_xclient_are_learnt_and_not_offered),
         cmocka_unit_test(what_the_mta_offers_is_learnt),
         cmocka_unit_test(keywords_are_read_in_any_case_and_shape),
         cmocka_unit_test(nothing_else_is_taken_for_a_keyword),

@@ -87,6 +87,128 @@ static void data(struct side *s)
     assert_int_equal(s->mta.state, MTA_DATA);
 }
 
+static const struct mta_identity identity = {.address = "192.0.2.1",
+                                             .port = 4321,
+                                             .helo = "client.example",
+                                             .login = "al=ice",
+                                             .esmtp = true};
+
+/* Up to EHLO, whose answer is `offer`. */
+static enum mta_event identify(struct side *s, const char *offer)
+{
+    begin(s);
+    s->mta.identity = &identity;
+    assert_int_equal(say(s, "220 old.example\r\n"), MTA_MOVED);
+    told(s, "EHLO client.example\r\n");
+    return say(s, offer);
+}
+
+static void the_identity_is_told_before_anything_else(void **state)
+{
+    struct side s;
+
+    (void)state;
+    assert_int_equal(identify(&s, "250-old.example\r\n250 XCLIENT ADDR LOGIN\r\n"), MTA_MOVED);
+    told(&s, "XCLIENT ADDR=192.0.2.1 LOGIN=al+3Dice\r\n");
+    assert_false(mta_idle(&s.mta, &s.from));
+    assert_int_equal(say(&s, "220 old.example\r\n"), MTA_MOVED);
+    told(&s, "EHLO client.example\r\n");
+    assert_false(mta_idle(&s.mta, &s.from));
+    assert_int_equal(say(&s, "250-old.example\r\n250 XCLIENT ADDR\r\n"), MTA_MOVED);
+    assert_int_equal(buf_len(&s.to), 0); /* once */
+    assert_true(mta_idle(&s.mta, &s.from));
+    end(&s);
+}
+
+static void an_mta_that_does_not_take_the_identity_is_of_no_use(void **state)
+{
+    static const char *const answers[] = {"550 no\r\n", "421 no\r\n", "451 no\r\n", "354 go\r\n"};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(answers) / sizeof(answers[0]); i++) {
+        struct side s;
+
+        assert_int_equal(identify(&s, "250-x\r\n250 XCLIENT NAME\r\n"), MTA_MOVED);
+        told(&s, "XCLIENT NAME=[UNAVAILABLE]\r\n");
+        assert_int_equal(say(&s, answers[i]), i == 1 ? MTA_HANGUP : MTA_UNIDENTIFIED);
+        end(&s);
+    }
+}
+
+static void a_503_to_the_second_ehlo_leaves_what_was_learnt(void **state)
+{
+    struct side s;
+
+    (void)state;
+    assert_int_equal(identify(&s, "250-x\r\n250-DSN\r\n250 XCLIENT NAME\r\n"), MTA_MOVED);
+    buf_clear(&s.to);
+    assert_int_equal(say(&s, "220 x\r\n"), MTA_MOVED);
+    buf_clear(&s.to);
+    assert_int_equal(say(&s, "503 again?\r\n"), MTA_MOVED);
+    assert_int_equal(s.mta.state, MTA_READY);
+    assert_int_equal(s.mta.capabilities.extensions, EXTENSION_DSN);
+    end(&s);
+}
+
+static void an_identity_belongs_to_one_connection(void **state)
+{
+    struct side s;
+
+    (void)state;
+    assert_int_equal(identify(&s, "250-x\r\n250 XCLIENT NAME\r\n"), MTA_MOVED);
+    mta_forget(&s.mta);
+    assert_null(s.mta.identity);
+    assert_false(s.mta.identified);
+    end(&s);
+}
+
+static void an_identity_is_xtext_and_bounded(void **state)
+{
+    static char login[COMMAND_LINE_MAX];
+    struct mta_identity i = {.address = "2001:db8::1", .login = "a b\r\n\x7f+=\xc3\xa9"};
+    struct buf b;
+
+    (void)state;
+    buf_init(&b, 65536);
+    assert_true(mta_identity_write(&b, &i,
+                                   XCLIENT_ADDR | XCLIENT_PORT | XCLIENT_PROTO | XCLIENT_HELO |
+                                       XCLIENT_LOGIN | XCLIENT_DESTADDR));
+    const char *wanted = "XCLIENT ADDR=IPV6:2001:db8::1 PORT=[UNAVAILABLE] PROTO=SMTP "
+                         "HELO=[UNAVAILABLE] LOGIN=a+20b+0D+0A+7F+2B+3D+C3+A9 "
+                         "DESTADDR=[UNAVAILABLE]\r\n";
+    assert_int_equal(buf_len(&b), strlen(wanted));
+    assert_memory_equal(buf_data(&b), wanted, strlen(wanted));
+    buf_clear(&b);
+    for (size_t len = sizeof(login) - 30; len < sizeof(login); len++) {
+        memset(login, 'x', len);
+        i.login = login;
+        if (mta_identity_write(&b, &i, XCLIENT_LOGIN))
+            assert_true(buf_len(&b) <= COMMAND_LINE_MAX + 2);
+        else
+            assert_int_equal(buf_len(&b), 0);
+        assert_int_equal(buf_len(&b) > 0, strlen("XCLIENT LOGIN=") + len <= COMMAND_LINE_MAX);
+        buf_clear(&b);
+    }
+}
+
+static void accepted_mails_are_counted_for_each_connection(void **state)
+{
+    struct side s;
+
+    (void)state;
+    begin(&s);
+    greet(&s, "250 old.example\r\n");
+    mail(&s);
+    answer(&s, "550 no\r\n");
+    assert_int_equal(s.mta.transactions, 0);
+    mail(&s);
+    answer(&s, "250 ok\r\n");
+    assert_int_equal(s.mta.transactions, 1);
+    mta_forget(&s.mta);
+    assert_int_equal(s.mta.transactions, 0);
+    end(&s);
+}
+
 static void the_offer_is_learnt_wherever_it_is_cut(void **state)
 {
     const char *all = "220 old.example\r\n";
@@ -358,6 +480,12 @@ static void size_goes_only_to_an_mta_that_offers_it(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_identity_is_told_before_anything_else),
+        cmocka_unit_test(an_mta_that_does_not_take_the_identity_is_of_no_use),
+        cmocka_unit_test(a_503_to_the_second_ehlo_leaves_what_was_learnt),
+        cmocka_unit_test(an_identity_belongs_to_one_connection),
+        cmocka_unit_test(an_identity_is_xtext_and_bounded),
+        cmocka_unit_test(accepted_mails_are_counted_for_each_connection),
         cmocka_unit_test(the_offer_is_learnt_wherever_it_is_cut),
         cmocka_unit_test(nothing_is_written_before_the_banner),
         cmocka_unit_test(banners_other_than_220_are_refusals),

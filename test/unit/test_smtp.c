@@ -293,6 +293,119 @@ static void a_login_does_not_stand_for_a_greeting(void **state)
     end(&t);
 }
 
+static void a_gate_without_auth_opens_for_its_domains_alone(void **state)
+{
+    static const char *const domains[] = {"example.com"};
+    static const struct smtp_gate gate = {.domains = domains, .count = 1};
+    struct smtp_rules open = rules;
+    struct smtp_peer near = peer;
+    struct talk t;
+
+    (void)state;
+    greet(&t);
+    t.smtp->rules = &open;
+    t.smtp->peer = &near;
+    assert_false(smtp_may_forward(t.smtp));
+    open.gate = &gate;
+    assert_false(smtp_may_forward(t.smtp)); /* AUTH is required */
+    near.trusted = true;
+    assert_false(smtp_may_forward(t.smtp));
+    open.auth = SMTP_AUTH_NONE;
+    assert_true(smtp_may_forward(t.smtp));
+    near.trusted = false;
+    assert_true(smtp_may_forward(t.smtp));
+    open.gate = NULL;
+    assert_false(smtp_may_forward(t.smtp));
+    near.trusted = true;
+    assert_true(smtp_may_forward(t.smtp));
+    t.smtp->link = LINK_PLAIN;
+    assert_false(smtp_may_forward(t.smtp)); /* TLS is required */
+    open.require_tls = false;
+    assert_true(smtp_may_forward(t.smtp));
+    end(&t);
+}
+
+static void the_vault_is_asked_about_what_the_mta_would_get(void **state)
+{
+    struct smtp_rules asking = rules;
+    struct talk t;
+
+    (void)state;
+    login(&t);
+    asking.permit_sender = true;
+    t.smtp->rules = &asking;
+    assert_null(smtp_permit(t.smtp));
+    client(&t, "MAIL FROM:<@relay.example:alice@example.org>\r\n", SMTP_PERMIT);
+    advance(&t, SMTP_WAIT);
+    assert_int_equal(smtp_permit(t.smtp)->what, SMTP_PERMIT_SENDER);
+    assert_string_equal(smtp_permit(t.smtp)->address, "alice@example.org");
+    assert_int_equal(smtp_waiting(t.smtp, &t.io).what, SMTP_FOR_VERDICT);
+    smtp_permitted(t.smtp, SMTP_PERMIT_ALLOWED);
+    assert_null(smtp_permit(t.smtp));
+    advance(&t, SMTP_CONNECT);
+    end(&t);
+}
+
+static void an_mta_idles_between_transactions(void **state)
+{
+    struct talk t;
+
+    (void)state;
+    login(&t);
+    assert_false(smtp_mta_idles(t.smtp));
+    end(&t);
+    open_data(&t);
+    assert_false(smtp_mta_idles(t.smtp));
+    client(&t, ".\r\n", SMTP_WAIT);
+    buf_clear(&t.to_mta);
+    mta(&t, "250 ok\r\n", SMTP_NOTE);
+    advance(&t, SMTP_WAIT);
+    assert_true(smtp_mta_idles(t.smtp));
+    smtp_mta_idle_out(t.smtp);
+    advance(&t, SMTP_LEAVE);
+    said(&t.to_mta, "QUIT\r\n");
+    assert_false(smtp_mta_idles(t.smtp));
+    advance(&t, SMTP_WAIT);
+    end(&t);
+}
+
+/* A QUIT that did not get out is not left to the next connection. */
+static void a_quit_that_stays_behind_is_dropped(void **state)
+{
+    struct talk t;
+
+    (void)state;
+    open_mail(&t);
+    client(&t, "RSET\r\n", SMTP_WAIT);
+    buf_clear(&t.to_mta);
+    mta(&t, "250 ok\r\n", SMTP_WAIT);
+    smtp_mta_idle_out(t.smtp);
+    advance(&t, SMTP_LEAVE);
+    client(&t, "MAIL FROM:<alice@example.org>\r\n", SMTP_CONNECT);
+    assert_int_equal(buf_len(&t.to_mta), 0);
+    end(&t);
+}
+
+static void a_chunk_that_is_thrown_away_makes_progress(void **state)
+{
+    static char octets[LIMIT_DATA_UNIT + 1];
+    struct smtp_waiting before;
+    struct talk t;
+
+    (void)state;
+    memset(octets, 'x', LIMIT_DATA_UNIT);
+    greet(&t);
+    client(&t, "BDAT 40000\r\n", SMTP_WAIT);
+    before = smtp_waiting(t.smtp, &t.io);
+    assert_int_equal(before.what, SMTP_FOR_DATA);
+    client(&t, "x", SMTP_WAIT);
+    assert_int_equal(smtp_waiting(t.smtp, &t.io).unit, before.unit);
+    octets[LIMIT_DATA_UNIT - 1] = '\0';
+    client(&t, octets, SMTP_WAIT);
+    assert_int_equal(smtp_waiting(t.smtp, &t.io).unit, before.unit + 1);
+    end(&t);
+}
+
 static void who_it_is_is_known_after_the_login(void **state)
 {
     struct talk t;
@@ -535,6 +648,11 @@ int main(void)
         cmocka_unit_test(an_acceptance_without_a_name_is_none),
         cmocka_unit_test(nothing_is_taken_while_tls_or_a_verdict_is_pending),
         cmocka_unit_test(a_login_does_not_stand_for_a_greeting),
+        cmocka_unit_test(a_gate_without_auth_opens_for_its_domains_alone),
+        cmocka_unit_test(the_vault_is_asked_about_what_the_mta_would_get),
+        cmocka_unit_test(an_mta_idles_between_transactions),
+        cmocka_unit_test(a_quit_that_stays_behind_is_dropped),
+        cmocka_unit_test(a_chunk_that_is_thrown_away_makes_progress),
         cmocka_unit_test(who_it_is_is_known_after_the_login),
         cmocka_unit_test(what_the_mta_offers_is_told_once),
         cmocka_unit_test(a_thousand_recipients_and_no_more),
