@@ -1,6 +1,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "proxy/data.h"
 #include "proxy/smtp.h"
@@ -25,6 +26,7 @@ struct mta_model {
     unsigned mail,
         rcpts; /* command numbers of MAIL and of each RCPT, as bits of acceptance below */
     bool rcpt_ok;
+    bool xclient; /* was its second command */
     unsigned last_rcpt;
     unsigned dot;    /* command number of the last final dot */
     char line[4096]; /* what it was told and has not understood yet */
@@ -35,6 +37,12 @@ struct mta_model {
 
 /* What the client would see, and what it has sent. */
 struct client_model {
+    char taken[64]; /* of the line being taken, its beginning */
+    size_t taken_len;
+    unsigned auth_lines; /* so many of the next may be answers to a challenge */
+    bool fog;            /* such an answer that looks like BDAT: what was it? */
+    uint64_t chunk_left;
+    bool chunk_last;
     char line[4096];
     size_t len;
     unsigned replies;
@@ -58,7 +66,9 @@ struct fuzz {
     size_t grain;
     size_t heard; /* of to_client, by a client that is too deaf to take it */
     bool client_deaf, mta_deaf;
-    bool verify, accepted, connect, starttls, over;
+    bool verify, accepted, connect, starttls, tls, over;
+    bool permit;            /* the vault's word is awaited */
+    char permitted[2][512]; /* the last sender and recipient that it allowed; "?": none */
     unsigned delivered;
     struct mta_model mta;
     struct client_model client;
@@ -68,6 +78,15 @@ static void expect(bool truth)
 {
     if (!truth)
         abort();
+}
+
+/* May anything go to the MTA? Who did not log in needs a gate, and the TLS that the rules ask for.
+ */
+static bool allowed(const struct fuzz *f)
+{
+    bool gate = f->rules.gate != NULL && f->rules.auth != SMTP_AUTH_REQUIRED;
+
+    return f->accepted || (gate && (f->tls || !f->rules.require_tls));
 }
 
 /* --- what the MTA is told -------------------------------------------------------------------- */
@@ -158,28 +177,89 @@ static void model_transaction_over(struct mta_model *m)
     m->rcpt_ok = false;
 }
 
-static void model_command(struct mta_model *m, const char *line)
+/* XCLIENT and words of the form NAME=xtext. */
+static bool xclient_ok(const char *p)
+{
+    while (*p == ' ') {
+        size_t name = strspn(++p, "ABCDEFGHIJKLMNOPQRSTUVWXYZ");
+        size_t value = name > 0 && p[name] == '=' ? strcspn(p + name + 1, " =") : 0;
+
+        if (value == 0 || !printable(p, name + 1 + value, false))
+            return false;
+        p += name + 1 + value;
+    }
+    return *p == '\0';
+}
+
+/* Where a stranger's mail may go: a plain dot-atom at the gate's domain. */
+static void model_gate(const char *p)
+{
+    static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+                                "#'*+-=?^_~.";
+    size_t local = strspn(p, plain);
+
+    if (starts(p, "postmaster>"))
+        return;
+    expect(local > 0 && p[0] != '-');
+    expect(strncasecmp(p + local, "@example.com>", 13) == 0);
+}
+
+/* With the vault's word on this very address, and one word for one RCPT. */
+static void model_permitted(char *word, const char *p)
+{
+    size_t len = strlen(word);
+
+    expect(starts(p, word) && p[len] == '>');
+}
+
+static void model_path(struct fuzz *f, const char *line)
+{
+    bool mail = line[0] == 'M';
+    const char *p = strchr(line, '<') + 1;
+
+    if (!mail && !f->accepted)
+        model_gate(p);
+    if (f->accepted && (mail ? f->rules.permit_sender : f->rules.permit_recipient))
+        model_permitted(f->permitted[mail ? 0 : 1], p);
+    if (!mail)
+        strcpy(f->permitted[1], "?");
+}
+
+static void model_hello(const struct mta_model *m, const char *line)
+{
+    unsigned first = m->xclient ? 3 : 1;
+
+    expect(printable(line + 5, strlen(line + 5), false) && strpbrk(line + 5, "<>()\"\\") == NULL);
+    expect(m->commands == (line[0] == 'E' ? first : first + 1));
+}
+
+static void model_command(struct fuzz *f, struct mta_model *m, const char *line)
 {
     m->commands++;
     expect(m->commands <= m->replies); /* lock step */
     expect(!m->quit);
     model_rcpt_answer(m);
     if (starts(line, "EHLO ") || starts(line, "HELO ")) {
-        expect(printable(line + 5, strlen(line + 5), false) &&
-               strpbrk(line + 5, "<>()\"\\") == NULL);
-        expect(m->commands == (line[0] == 'E' ? 1U : 2U));
+        model_hello(m, line);
+    } else if (starts(line, "XCLIENT ")) {
+        expect(f->rules.xclient && m->commands == 2 && xclient_ok(line + 7));
+        m->xclient = true;
     } else if (starts(line, "MAIL FROM:")) {
         expect(path_line_ok(line + 10));
-        expect(m->commands > 1 && !accepted_reply(m, m->mail));
+        expect(m->commands > (m->xclient ? 3U : 1U) && !accepted_reply(m, m->mail));
+        model_path(f, line);
         model_transaction_over(m);
         m->mail = m->commands;
     } else if (starts(line, "RCPT TO:")) {
         expect(path_line_ok(line + 8));
         expect(accepted_reply(m, m->mail));
+        model_path(f, line);
         m->last_rcpt = m->commands;
     } else if (strcmp(line, "DATA") == 0) {
         expect(accepted_reply(m, m->mail) && m->rcpt_ok);
         m->in_data = true; /* if its reply is 354: see model_line */
+        f->client.last = '\n';
+        f->client.body_bad = false;
     } else if (strcmp(line, "RSET") == 0) {
         model_transaction_over(m);
     } else if (strcmp(line, "QUIT") == 0) {
@@ -193,7 +273,8 @@ static void model_dot(struct fuzz *f)
 {
     const struct client_model *c = &f->client;
 
-    expect(c->body_whole && !c->body_bad && (!c->gone || c->gone_late));
+    expect(c->fog || (c->body_whole && !c->body_bad));
+    expect(!c->gone || c->gone_late);
     f->mta.in_data = false;
     f->mta.dot = ++f->mta.commands;
     expect(f->mta.commands <= f->mta.replies);
@@ -210,7 +291,7 @@ static void model_line(struct fuzz *f, const char *line, size_t len)
         m->in_data = false;
     if (!m->in_data) {
         expect(len < 2000);
-        model_command(m, line);
+        model_command(f, m, line);
     } else if (len == 1 && line[0] == '.') {
         model_dot(f);
     } else {
@@ -222,7 +303,7 @@ static void model_told(struct fuzz *f, const uint8_t *octets, size_t len)
 {
     struct mta_model *m = &f->mta;
 
-    expect(len == 0 || (f->accepted && m->connected));
+    expect(len == 0 || (allowed(f) && m->connected));
     for (size_t i = 0; i < len; i++) {
         char c = (char)octets[i];
 
@@ -300,15 +381,20 @@ static void model_hears(struct client_model *c, const uint8_t *octets, size_t le
     }
 }
 
-static void model_body_octet(const struct fuzz *f, struct client_model *c, uint8_t o)
+static void model_body_judge(const struct fuzz *f, struct client_model *c, uint8_t o)
 {
-    static const char end[] = "\r\n.\r\n";
-
     if (o == '\0' || (c->last == '\r' && o != '\n'))
         c->body_bad = true;
     if (o == '\n' && c->last != '\r' && f->rules.newline == DATA_REJECT)
         c->body_bad = true;
     c->last = o;
+}
+
+static void model_body_octet(const struct fuzz *f, struct client_model *c, uint8_t o)
+{
+    static const char end[] = "\r\n.\r\n";
+
+    model_body_judge(f, c, o);
     if (o == (uint8_t)end[c->match])
         c->match++;
     else
@@ -320,15 +406,65 @@ static void model_body_octet(const struct fuzz *f, struct client_model *c, uint8
     c->bodies++;
 }
 
+static void model_chunk_over(struct client_model *c)
+{
+    c->body_whole = c->chunk_last;
+    if (c->chunk_last && c->last == '\r')
+        c->body_bad = true;
+}
+
+/* Whatever becomes of it: what BDAT announced is no command. */
+static void model_bdat(struct client_model *c)
+{
+    size_t digits = strspn(c->taken + 5, "0123456789");
+    const char *end = c->taken + 5 + digits;
+    size_t word = strcspn(end, "\r");
+
+    while (word > 0 && end[word - 1] == ' ')
+        word--;
+    c->chunk_last = word == 5 && strncasecmp(end, " LAST", 5) == 0;
+    if (digits == 0 || digits > 20 || (word != 0 && !c->chunk_last))
+        return;
+    c->chunk_left = strtoull(c->taken + 5, NULL, 10);
+    c->body_whole = false;
+    if (c->chunk_left == 0)
+        model_chunk_over(c);
+}
+
+static void model_line_taken(struct client_model *c)
+{
+    bool bdat;
+
+    c->taken[c->taken_len] = '\0';
+    bdat = strncasecmp(c->taken, "BDAT ", 5) == 0;
+    c->commands++;
+    if (bdat && c->auth_lines > 0)
+        c->fog = true;
+    else if (bdat)
+        model_bdat(c);
+    if (strncasecmp(c->taken, "AUTH ", 5) == 0)
+        c->auth_lines = 3;
+    else if (c->auth_lines > 0)
+        c->auth_lines--;
+    c->taken_len = 0;
+}
+
 static void model_taken(struct fuzz *f, const uint8_t *octets, size_t len)
 {
     struct client_model *c = &f->client;
 
     for (size_t i = 0; i < len; i++) {
-        if (c->in_body)
+        if (c->chunk_left > 0) {
+            model_body_judge(f, c, octets[i]);
+            if (--c->chunk_left == 0)
+                model_chunk_over(c);
+        } else if (c->in_body) {
             model_body_octet(f, c, octets[i]);
-        else if (octets[i] == '\n')
-            c->commands++;
+        } else if (octets[i] == '\n') {
+            model_line_taken(c);
+        } else if (c->taken_len < sizeof(c->taken) - 1) {
+            c->taken[c->taken_len++] = (char)octets[i];
+        }
     }
 }
 
@@ -388,9 +524,19 @@ static void obey(struct fuzz *f, enum smtp_todo todo)
         expect(!f->verify && !f->accepted && smtp_credential(f->smtp) != NULL);
         f->verify = true;
         break;
+    case SMTP_PERMIT:
+        expect(f->accepted && !f->permit && smtp_permit(f->smtp) != NULL);
+        expect(smtp_permit(f->smtp)->what == SMTP_PERMIT_SENDER ? f->rules.permit_sender
+                                                                : f->rules.permit_recipient);
+        f->permit = true;
+        break;
     case SMTP_CONNECT:
-        expect(f->accepted && !f->mta.connected && !f->connect && smtp_may_forward(f->smtp));
+        expect(allowed(f) && !f->mta.connected && !f->connect && smtp_may_forward(f->smtp));
         f->connect = true;
+        break;
+    case SMTP_LEAVE:
+        expect(f->mta.connected && (f->mta.quit || f->mta_deaf));
+        hang_up(f);
         break;
     case SMTP_CUT:
         expect(f->mta.connected || f->connect);
@@ -440,7 +586,7 @@ static void expect_replies(struct fuzz *f)
     const struct client_model *c = &f->client;
     unsigned asked = c->commands + c->bodies + 1;
 
-    if (c->gone)
+    if (c->gone || c->fog)
         return;
     expect(c->replies <= asked + 1);
     if (!f->over && c->replies > 0 && (what == SMTP_FOR_COMMAND || what == SMTP_FOR_LINE) &&
@@ -459,7 +605,8 @@ static void advance(struct fuzz *f)
         todo = advance_once(f);
     }
     expect_replies(f);
-    expect(smtp_may_forward(f->smtp) == f->accepted);
+    expect(smtp_may_forward(f->smtp) == allowed(f));
+    expect(f->over || f->permit == (smtp_permit(f->smtp) != NULL));
     expect(smtp_messages(f->smtp) >= f->delivered);
 }
 
@@ -524,10 +671,21 @@ static void verdict(struct fuzz *f, enum smtp_verdict v)
     smtp_verdict(f->smtp, v, c != NULL ? c->login : "mallory");
 }
 
+static void permitted(struct fuzz *f, enum smtp_permission permission)
+{
+    const struct smtp_permit *p = smtp_permit(f->smtp);
+
+    if (f->permit && permission == SMTP_PERMIT_ALLOWED)
+        snprintf(f->permitted[p->what], sizeof(f->permitted[0]), "%s", p->address);
+    f->permit = false;
+    smtp_permitted(f->smtp, permission);
+}
+
 static void tls(struct fuzz *f)
 {
     static const struct smtp_tls_info info = {"TLSv1.3", "TLS_AES_128_GCM_SHA256"};
 
+    f->tls = f->tls || !f->rules.starttls || f->starttls;
     smtp_tls_started(f->smtp, &info);
 }
 
@@ -537,6 +695,12 @@ static void connected(struct fuzz *f)
         f->mta = (struct mta_model){.connected = true};
     f->connect = false;
     smtp_mta_connected(f->smtp);
+}
+
+static void busy(struct fuzz *f)
+{
+    f->connect = false;
+    smtp_mta_busy(f->smtp);
 }
 
 static void lost(struct fuzz *f)
@@ -552,7 +716,7 @@ static void client_gone(struct fuzz *f)
 
     f->client.gone_late = smtp_waiting(f->smtp, &io).what == SMTP_FOR_END;
     f->client.gone = true;
-    f->verify = false;
+    f->verify = f->permit = false;
     buf_clear(&f->wire);
     smtp_client_gone(f->smtp);
 }
@@ -563,10 +727,10 @@ static void timed_out(struct fuzz *f)
     struct smtp_io io = io_of(f);
 
     if (smtp_waiting(f->smtp, &io).what == SMTP_FOR_VERDICT)
-        f->verify = false;
+        f->verify = f->permit = false;
     if (smtp_waiting(f->smtp, &io).what == SMTP_FOR_WRITE) {
         f->client.gone = true;
-        f->verify = false;
+        f->verify = f->permit = false;
     }
     smtp_timed_out(f->smtp);
 }
@@ -591,11 +755,16 @@ static void go_on(struct fuzz *f)
 
     switch (smtp_waiting(f->smtp, &io).what) {
     case SMTP_FOR_VERDICT:
-        verdict(f, SMTP_ACCEPTED);
+        if (f->permit)
+            permitted(f, SMTP_PERMIT_ALLOWED);
+        else
+            verdict(f, SMTP_ACCEPTED);
         break;
     case SMTP_FOR_CONNECT:
         connected(f);
         break;
+    case SMTP_FOR_BANNER:
+    case SMTP_FOR_START:
     case SMTP_FOR_REPLY:
     case SMTP_FOR_END:
         if (f->mta.replies == 0)
@@ -641,8 +810,17 @@ static void act(struct fuzz *f, uint8_t who, const uint8_t *text, size_t len)
     case 'L':
         verdict(f, SMTP_LIMITED);
         break;
+    case 'P':
+        permitted(f, (enum smtp_permission)(len > 0 ? text[0] % 4 : 0));
+        break;
     case 'K':
         connected(f);
+        break;
+    case 'Y':
+        busy(f);
+        break;
+    case 'I':
+        smtp_mta_idle_out(f->smtp);
         break;
     case 'X':
         lost(f);
@@ -681,6 +859,10 @@ static void act(struct fuzz *f, uint8_t who, const uint8_t *text, size_t len)
 
 static void set_rules(struct fuzz *f, uint8_t how)
 {
+    static const char *const domains[] = {"example.com"};
+    static const struct smtp_gate gate = {.domains = domains, .count = 1};
+    bool policy = (how & 64) != 0;
+
     f->rules = (struct smtp_rules){
         .hostname = "mail.example",
         .starttls = (how & 1) != 0,
@@ -691,8 +873,16 @@ static void set_rules(struct fuzz *f, uint8_t how)
         .max_failures = 3,
         .newline = (how & 16) != 0 ? DATA_REJECT : DATA_NORMALIZE,
         .trace = (how & 32) != 0 ? TRACE_FULL : TRACE_NONE,
+        .permit_sender = policy,
+        .permit_recipient = policy,
+        .xclient = policy,
+        .messages_per_connection = policy ? 2 : 0,
+        .auth = (how & 128) != 0 ? SMTP_AUTH_OPTIONAL : SMTP_AUTH_REQUIRED,
+        .gate = (how & 128) != 0 ? &gate : NULL,
     };
-    f->peer = (struct smtp_peer){.address = "192.0.2.1", .session = "fuzz"};
+    strcpy(f->permitted[0], "?");
+    strcpy(f->permitted[1], "?");
+    f->peer = (struct smtp_peer){.address = "192.0.2.1", .session = "fuzz", .port = 4321};
     f->grain = FUZZ_WIRE_MAX;
 }
 
