@@ -186,9 +186,10 @@ static enum command_status command_parse_size(void *out, const struct command_pa
     for (size_t i = 0; i < digits.len; i++) {
         uint64_t digit = (uint64_t)(digits.text[i] - '0');
 
-        if (!command_digit(digits.text[i]) || mail->size > (UINT64_MAX - digit) / 10)
+        if (!command_digit(digits.text[i]))
             return COMMAND_SYNTAX;
-        mail->size = mail->size * 10 + digit;
+        /* more than 64 bits hold is well formed, and as much as anybody could mean */
+        mail->size = mail->size > (UINT64_MAX - digit) / 10 ? UINT64_MAX : mail->size * 10 + digit;
     }
     mail->size_given = true;
     return COMMAND_OK;

@@ -42,7 +42,7 @@ struct command_mail {
     struct path path;
     unsigned extensions; /* enum extension bits that its parameters and path need */
     bool size_given;
-    uint64_t size;
+    uint64_t size; /* UINT64_MAX: that, or more than 64 bits hold */
     enum command_body body;
     bool smtputf8;
     char ret[5];                       /* "", "FULL" or "HDRS" */

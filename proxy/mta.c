@@ -128,7 +128,7 @@ static bool mta_may_become(const struct mta *m, const struct buf *from)
     size_t len = buf_len(from) < 3 ? buf_len(from) : 3;
     const uint8_t *said = buf_data(from);
 
-    if (m->state == MTA_DATA)
+    if (m->state == MTA_DATA || m->state == MTA_END)
         return said[0] == '4' || said[0] == '5';
     return memcmp(said, "421", len) == 0;
 }
@@ -173,7 +173,8 @@ static enum mta_event mta_hear_owed(struct mta *m, struct reply *reply, struct b
 
     switch (reply_parse(reply, buf_data(from), buf_len(from))) {
     case REPLY_MORE:
-        return MTA_SILENT;
+        /* The beginning of an answer to what the MTA has not read yet. */
+        return buf_len(to) > 0 && !mta_may_become(m, from) ? MTA_DESYNC : MTA_SILENT;
     case REPLY_BAD:
         return MTA_NONSENSE;
     case REPLY_COMPLETE:

@@ -214,9 +214,7 @@ static void tell(struct fuzz *f)
 static void unasked(struct fuzz *f, char first)
 {
     struct mta_model *m = &f->mta;
-    bool underway = buf_len(&f->to_mta) > 0 || strchr("EHX", last_verb(f)) != NULL;
-
-    if (!underway && first != '4' && !(m->in_data && first == '5'))
+    if (first != '4' && !(m->in_data && first == '5'))
         m->spoke_unasked = true;
 }
 
