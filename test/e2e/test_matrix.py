@@ -220,15 +220,14 @@ def attack_through(vestibule, attempts):
     """Some attempts in one session each, so that none has made enough errors to be sent away."""
 
     def one_session(some):
-        for attempt in some:
-            try:
-                if attempt is some[0]:
-                    session = vestibule.connect("implicit").login()
-                attempt.run(session)
-            except (Closed, OSError, AssertionError) as error:
-                attempt.trouble = f"{type(error).__name__}: {error}"
-                break
-        session.close()
+        attempt = some[0]
+        try:
+            with vestibule.connect("implicit", timeout=10) as session:
+                session.login()
+                for attempt in some:
+                    attempt.run(session)
+        except (Closed, OSError, AssertionError) as error:
+            attempt.trouble = f"{type(error).__name__}: {error}"
 
     in_parallel(one_session, [attempts[at:at + 5] for at in range(0, len(attempts), 5)])
 
@@ -239,20 +238,21 @@ def through(mtas, workshop, pki):
 
     def attempted(case):
         name, mode = case
-        mta = mtas[name]
         attempts = [Attempt(attack, "whole") for attack in ALL]
         attempts += [Attempt(attack, style) for style in ("octets", "pause") for attack in ALL
                      if attack in endings.FIRST or attack in list(endings.ENDINGS)[:3] or "NUL" in attack]
         attempts += [Attempt(attack, "BDAT") for attack in ALL]
         attempts += [Attempt(attack, style) for style in ("BDAT", "BDAT, cut") for attack in endings.CHUNKED]
-        with program.running(workshop / f"matrix-{name}-{mode}", pki, mta.port,
+        with program.running(workshop / f"matrix-{name}-{mode}", pki, mtas[name].port,
                              {"message": {"bare_newline": mode}}) as vestibule:
             attack_through(vestibule, attempts)
-        mta.settle()
         return attempts
 
     cases = list(itertools.product(mtas, MODES))
-    return dict(zip(cases, in_parallel(attempted, cases, workers=4)))
+    outcome = dict(zip(cases, in_parallel(attempted, cases, workers=4)))
+    for mta in mtas.values():
+        mta.settle()
+    return outcome
 
 
 @pytest.mark.parametrize("mode", MODES)
