@@ -320,7 +320,13 @@ static void a_gate_without_auth_opens_for_its_domains_alone(void **state)
     assert_true(smtp_may_forward(t.smtp));
     t.smtp->link = LINK_PLAIN;
     assert_false(smtp_may_forward(t.smtp)); /* TLS is required */
+    open.gate = &gate;
+    near.trusted = false;
+    assert_false(smtp_may_forward(t.smtp));
     open.require_tls = false;
+    assert_true(smtp_may_forward(t.smtp));
+    open.gate = NULL;
+    near.trusted = true;
     assert_true(smtp_may_forward(t.smtp));
     end(&t);
 }
