@@ -50,18 +50,20 @@ static bool smtp_logged_in(const struct smtp *s)
     return s->link == LINK_TLS && s->auth == AUTH_DONE && s->login != NULL;
 }
 
+/* A listener where one may do without AUTH, and the TLS that it asks for. */
+static bool smtp_needs_no_login(const struct smtp *s)
+{
+    return s->rules->auth != SMTP_AUTH_REQUIRED && (s->link == LINK_TLS || !s->rules->require_tls);
+}
+
 static bool smtp_trusted(const struct smtp *s)
 {
-    bool private = s->link == LINK_TLS || !s->rules->require_tls;
-
-    return private && s->peer->trusted && s->rules->auth != SMTP_AUTH_REQUIRED;
+    return smtp_needs_no_login(s) && s->peer->trusted;
 }
 
 static bool smtp_has_gate(const struct smtp *s)
 {
-    bool private = s->link == LINK_TLS || !s->rules->require_tls;
-
-    return private && s->rules->gate != NULL && s->rules->auth != SMTP_AUTH_REQUIRED;
+    return smtp_needs_no_login(s) && s->rules->gate != NULL;
 }
 
 bool smtp_may_forward(const struct smtp *s)

@@ -9,7 +9,10 @@
  *   - exactly one reply per command, in order, whatever the segments (RFC 5321 4.2, RFC 2920);
  *   - not one octet to the MTA, and no connection, before smtp_may_forward() says so;
  *   - to the MTA only canonical commands, one unanswered at a time, nothing behind the final dot;
- *   - a 250 for a message is the MTA's own;
+ *   - without a login, no recipient but those that recipients.h lets through the gate;
+ *   - what the vault must permit (SMTP_PERMIT) does not reach the MTA before it did;
+ *   - a 250 for a message is the MTA's own (that for a chunk which is not the last says only that
+ *     its octets were taken);
  *   - the final dot is written only when the client's end of data was read and nothing was wrong.
  *
  * An event in a state that does not wait for it changes nothing. */
