@@ -125,6 +125,8 @@ uint64_t capabilities_size(const struct capabilities *mta, uint64_t max_size)
 {
     uint64_t theirs = mta->known ? mta->size : 0;
 
+    if (theirs == 0 && max_size == 0)
+        return CAPABILITIES_SIZE_DEFAULT;
     if (theirs == 0 || (max_size != 0 && max_size < theirs))
         return max_size;
     return theirs;

@@ -39,7 +39,10 @@ struct capabilities_offer {
     unsigned hidden;        /* enum extension bits never to offer */
 };
 
-/* The effective SIZE limit: the smaller of ours and the MTA's; 0 is none. */
+/* Where neither we nor the MTA give a number. */
+#define CAPABILITIES_SIZE_DEFAULT (50ULL * 1024 * 1024)
+
+/* The effective SIZE limit: the smaller of ours and the MTA's. */
 uint64_t capabilities_size(const struct capabilities *mta, uint64_t max_size);
 
 /* The bits a client may use in this session: SIZE, PIPELINING, ENHANCEDSTATUSCODES and CHUNKING,

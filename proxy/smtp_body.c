@@ -35,20 +35,22 @@ void smtp_body_begin(struct smtp *s, struct smtp_io *io)
     fifo_answer(&s->fifo, SAY_DATA);
 }
 
-static const char *smtp_body_fault(enum data_fault fault)
+/* What keeps the message from being delivered; NULL: nothing so far. */
+static const char *smtp_body_wrong(const struct smtp_message *m)
 {
-    switch (fault) {
+    switch (m->scan.fault) {
     case DATA_BARE_CR:
         return SAY_BARE_CR;
     case DATA_BARE_LF:
         return SAY_BARE_LF;
     case DATA_NUL:
         return SAY_NUL;
-    case DATA_FINE:
     case DATA_TOO_BIG:
+        return SAY_TOO_BIG;
+    case DATA_FINE:
         break;
     }
-    return SAY_TOO_BIG;
+    return m->hops.count >= HOPS_MAX ? SAY_LOOP : NULL;
 }
 
 /* How much of what the client sent is message data. */
@@ -67,13 +69,14 @@ bool smtp_body_over(const struct smtp *s)
 void smtp_body_scanned(struct smtp *s, struct smtp_io *io, size_t used)
 {
     struct smtp_message *m = s->message;
+    const char *wrong = smtp_body_wrong(m);
 
     m->in += used;
     if (m->chunked)
         s->chunk.left -= used;
     buf_consume(io->from_client, used);
-    if (s->stage == STAGE_BODY && m->scan.fault != DATA_FINE) {
-        m->fate = smtp_body_fault(m->scan.fault);
+    if (s->stage == STAGE_BODY && wrong != NULL) {
+        m->fate = wrong;
         smtp_stage_enter(s, STAGE_DRAIN);
         smtp_cut(s);
     }
@@ -106,6 +109,7 @@ bool smtp_body_pass(struct smtp *s, struct smtp_io *io)
     if (space == NULL)
         return smtp_wrote(s, false);
     used = data_scan(&s->message->scan, buf_data(io->from_client), have, space, want, &out);
+    hops_scan(&s->message->hops, space, out);
     buf_commit(to, out);
     s->message->out += out;
     smtp_body_scanned(s, io, used);

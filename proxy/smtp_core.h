@@ -14,6 +14,7 @@
 #define VESTIBULE_PROXY_SMTP_CORE_H
 
 #include "proxy/fifo.h"
+#include "proxy/hops.h"
 #include "proxy/mta.h"
 #include "proxy/path.h"
 #include "proxy/smtp.h"
@@ -83,6 +84,7 @@ struct smtp_message {
     unsigned refused;
     unsigned chunks; /* BDATs taken */
     struct data_scan scan;
+    struct hops hops;
     uint64_t in;        /* octets of message data read */
     uint64_t out;       /* and written */
     const char *fate;   /* while STAGE_DRAIN, or lost in STAGE_CHUNK: the reply at the end of the
@@ -360,6 +362,7 @@ bool smtp_chunk_end(struct smtp *s, struct smtp_io *io);
 #define SAY_BARE_CR "550 5.6.0 Bare CR in message data (RFC 5321 2.3.8)"
 #define SAY_BARE_LF "550 5.6.0 Bare LF in message data (RFC 5321 2.3.8)"
 #define SAY_NUL "550 5.6.0 NUL in message data"
+#define SAY_LOOP "554 5.4.6 Too many Received headers, a mail loop"
 
 #define SAY_MTA_AWAY "451 4.4.1 The mail server is out of reach, try again later"
 #define SAY_MTA_BUSY "451 4.3.2 The mail server is busy, try again later"

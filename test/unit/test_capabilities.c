@@ -123,7 +123,7 @@ static void the_smaller_size_counts(void **state)
     assert_int_equal(capabilities_size(&c, 100), 100);
     assert_int_equal(capabilities_size(&c, 150), 100);
     c.size = 0;
-    assert_int_equal(capabilities_size(&c, 0), 0);
+    assert_int_equal(capabilities_size(&c, 0), CAPABILITIES_SIZE_DEFAULT);
     assert_int_equal(capabilities_size(&c, 150), 150);
     c.size = 10;
     c.known = false;
@@ -169,7 +169,7 @@ static void an_unknown_mta_offers_what_is_ours(void **state)
     (void)state;
     expect(
         &c, &offer,
-        "250-mx.example\r\n250-PIPELINING\r\n250-SIZE\r\n250-ENHANCEDSTATUSCODES\r\n250 CHUNKING\r\n");
+        "250-mx.example\r\n250-PIPELINING\r\n250-SIZE 52428800\r\n250-ENHANCEDSTATUSCODES\r\n250 CHUNKING\r\n");
     offer.hidden = ~0U;
     expect(&c, &offer, "250 mx.example\r\n");
 }
