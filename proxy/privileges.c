@@ -37,7 +37,8 @@ static void keep(unsigned capability, bool held)
 
 static bool drop_to(const struct passwd *to)
 {
-    capng_get_caps_process();
+    if (capng_get_caps_process() != 0)
+        return false;
     bool binds = capng_have_capability(CAPNG_PERMITTED, CAP_NET_BIND_SERVICE);
     bool reads = capng_have_capability(CAPNG_PERMITTED, CAP_DAC_READ_SEARCH);
     capng_clear(CAPNG_SELECT_BOTH);

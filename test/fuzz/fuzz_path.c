@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "proxy/path.h"
-#include "proxy/utf8.h"
+#include "auth/utf8.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *in, size_t len);
 
