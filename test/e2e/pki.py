@@ -37,7 +37,7 @@ class Authority:
         self.key = folder / "ca.key"
         _new_key(self.key, "ecdsa")
         openssl("req", "-x509", "-new", "-key", self.key, "-out", self.certificate, "-days", 2,
-                "-subj", "/CN=Tests of Vestibule")
+                "-subj", "/CN=Tests of Vestibule", "-addext", "keyUsage=critical,keyCertSign,cRLSign")
         self.certificate.chmod(0o644)
 
     def issue(self, name, kind="ecdsa", names=NAMES, days=90):

@@ -65,8 +65,8 @@ def msmtp(port, tls, mechanism, ca, recipient, folder):
 NODE = """
 const [port, secure, method, ca, user, pass, to, file] = process.argv.slice(2);
 const transport = require('nodemailer').createTransport({
-    host: 'localhost', port: Number(port), secure: secure === 'implicit', requireTLS: true, authMethod: method,
-    auth: {user, pass}, tls: {ca: require('fs').readFileSync(ca)}});
+    host: '127.0.0.1', port: Number(port), secure: secure === 'implicit', requireTLS: true, authMethod: method,
+    auth: {user, pass}, tls: {ca: require('fs').readFileSync(ca), servername: 'localhost'}});
 transport.sendMail({envelope: {from: 'alice@client.test', to}, raw: require('fs').readFileSync(file)})
     .catch(error => { console.error(error); process.exit(1); });
 """
