@@ -36,6 +36,21 @@ void session_drop_mta(struct session *s)
     buf_clear(&s->to_mta);
 }
 
+uint64_t session_question(struct session *s)
+{
+    s->asked = true;
+    s->question = worker_number(s->worker, s->number);
+    return s->question;
+}
+
+void session_withdraw(struct session *s)
+{
+    if (s->asked && s->worker->link != NULL)
+        link_send(s->worker->link,
+                  &(struct channel_frame){.type = CHANNEL_CANCEL, .number = s->question});
+    s->asked = false;
+}
+
 void session_close(struct session *s)
 {
     if (s->phase == PHASE_CLOSED)
@@ -44,9 +59,7 @@ void session_close(struct session *s)
     if (s->asked && s->smtp != NULL && smtp_credential(s->smtp) != NULL)
         session_log_abandoned_login(s);
     session_log_end(s);
-    if (s->asked && s->worker->link != NULL)
-        link_send(s->worker->link,
-                  &(struct channel_frame){.type = CHANNEL_CANCEL, .number = s->number});
+    session_withdraw(s);
     session_drop_mta(s);
     crowd_leave(s->worker->front->crowd, s->worker, s->number);
     worker_forget(s->worker, s->number);
@@ -331,6 +344,7 @@ static void wait_is_over(struct session *s)
 {
     bool in_line = s->waiting.what == SMTP_FOR_CONNECT && s->lease == LEASE_ASKED;
     if (!in_line) {
+        session_withdraw(s);
         smtp_timed_out(s->smtp);
         return;
     }
@@ -428,7 +442,7 @@ void session_answer(struct session *s, const struct channel_frame *frame)
         session_leased(s, frame->number, frame->as.leased);
         return;
     }
-    if (!s->asked)
+    if (!s->asked || frame->number != s->question)
         return;
     bool handshake = s->phase == PHASE_HANDSHAKE;
     if (handshake && frame->type == CHANNEL_SIGNED)

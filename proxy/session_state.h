@@ -39,7 +39,9 @@ struct session {
     bool client_ended; /* end of file or close_notify; replies may still reach it */
     bool polite;       /* the client said goodbye first: no need to linger */
     bool asked;        /* a question to the vault is open */
-    bool told_gone;    /* the core knows that the client is gone */
+    uint64_t
+        question;   /* its number, a new one each time: a late answer to an earlier one is none */
+    bool told_gone; /* the core knows that the client is gone */
 
     struct tls_engine *tls;
     struct smtp *smtp;
@@ -81,6 +83,10 @@ void session_step(
 void session_close(
     struct session *s); /* at once; the struct lives until libuv lets go of its handles */
 void session_enter(struct session *s, enum phase phase, uint64_t milliseconds);
+uint64_t session_question(struct session *s);             /* opens one: its number */
+void session_withdraw(struct session *s);                 /* no answer is wanted any more */
+uint64_t session_question(struct session *s);             /* opens one: its number */
+void session_withdraw(struct session *s);                 /* no answer is wanted any more */
 void session_fail(struct session *s, const char *reason); /* the first reason stays */
 void session_drop_mta(struct session *s);                 /* and give its lease back */
 

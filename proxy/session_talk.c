@@ -111,9 +111,8 @@ static bool ask_verdict(struct session *s)
         smtp_verdict(s->smtp, SMTP_UNAVAILABLE, NULL);
         return true;
     }
-    s->asked = true;
     struct channel_frame ask = {.type = CHANNEL_VERIFY,
-                                .number = s->number,
+                                .number = session_question(s),
                                 .as.verify = {.listener = s->port->index,
                                               .mechanism = c->mechanism,
                                               .login = c->login,
@@ -135,11 +134,10 @@ static bool ask_permission(struct session *s)
     }
     const struct smtp_permit *p = smtp_permit(s->smtp);
     const char *login = smtp_login(s->smtp);
-    s->asked = true;
     link_send(s->worker->link,
               &(struct channel_frame){
                   .type = CHANNEL_PERMIT,
-                  .number = s->number,
+                  .number = session_question(s),
                   .as.permit = {.what = p->what == SMTP_PERMIT_SENDER ? CHANNEL_PERMIT_SENDER
                                                                       : CHANNEL_PERMIT_RECIPIENT,
                                 .login = login,

@@ -185,10 +185,9 @@ static void ask_signature(struct session *s)
         tls_engine_signed(s->tls, NULL, 0);
         return;
     }
-    s->asked = true;
     link_send(s->worker->link,
               &(struct channel_frame){.type = CHANNEL_SIGN,
-                                      .number = s->number,
+                                      .number = session_question(s),
                                       .as.sign = {.certificate = (uint32_t)job->certificate,
                                                   .algorithm = job->algorithm,
                                                   .input = job->input,

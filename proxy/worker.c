@@ -57,7 +57,6 @@ bool worker_admit(struct worker *w, struct session *s, uint64_t *number)
     w->first_free = slot->next_free;
     *number = (uint64_t)++w->serial << 32 | index;
     slot->session = s;
-    slot->number = *number;
     w->live++;
     atomic_fetch_add(&w->front->sessions, 1);
     return true;
@@ -84,13 +83,6 @@ static struct session *session_at(const struct worker *w, uint64_t number)
 {
     size_t index = number & UINT32_MAX;
     return index < w->slot_count ? w->slots[index].session : NULL;
-}
-
-static struct session *session_of(const struct worker *w, uint64_t number)
-{
-    size_t index = number & UINT32_MAX;
-    bool same = index < w->slot_count && w->slots[index].number == number;
-    return same ? w->slots[index].session : NULL;
 }
 
 /* Whatever `act` does to the session at hand, the others keep their slots. */
@@ -298,8 +290,7 @@ static void on_frame(void *owner, struct link *l, const struct channel_frame *fr
     case CHANNEL_VERDICT:
     case CHANNEL_PERMITTED:
     case CHANNEL_LEASED:
-        s = frame->type == CHANNEL_LEASED ? session_at(w, frame->number)
-                                          : session_of(w, frame->number);
+        s = session_at(w, frame->number);
         if (s != NULL)
             session_answer(s, frame);
         break;

@@ -60,7 +60,6 @@ struct worker {
      * nobody */
     struct slot {
         struct session *session; /* NULL: free */
-        uint64_t number;
         size_t next_free;
     } * slots;
     size_t slot_count;
