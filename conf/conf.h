@@ -88,7 +88,8 @@ enum conf_identity {
     CONF_IDENTITY_NONE,
     CONF_IDENTITY_XCLIENT,
     CONF_IDENTITY_PROXY_V1,
-    CONF_IDENTITY_PROXY_V2
+    CONF_IDENTITY_PROXY_V2,
+    CONF_IDENTITY_TRANSPARENT /* the MTA sees the client's own address */
 };
 
 struct conf_upstream {

@@ -42,7 +42,7 @@ static const struct conf_choice identity[] = {{"received", CONF_IDENTITY_RECEIVE
                                               {"xclient", CONF_IDENTITY_XCLIENT},
                                               {"proxy-v1", CONF_IDENTITY_PROXY_V1},
                                               {"proxy-v2", CONF_IDENTITY_PROXY_V2},
-                                              {"transparent", CONF_NOT_YET},
+                                              {"transparent", CONF_IDENTITY_TRANSPARENT},
                                               {NULL, 0}};
 static const struct conf_choice sender[] = {{"any", false}, {"login", true}, {NULL, 0}};
 static const struct conf_choice helo[] = {

@@ -37,7 +37,7 @@ static bool channel_valid(const struct channel_frame *f)
     case CHANNEL_LEASE:
         return channel_text_fits_or_empty(f->as.lease.login, f->as.lease.login_len, SASL_LOGIN_MAX);
     case CHANNEL_LEASED:
-        return f->as.leased <= CHANNEL_FULL;
+        return f->as.leased <= CHANNEL_GRANTED_SOCKET;
     case CHANNEL_PERMIT:
         return f->as.permit.what <= CHANNEL_PERMIT_RECIPIENT &&
                channel_text_fits(f->as.permit.login, f->as.permit.login_len, SASL_LOGIN_MAX) &&
@@ -78,7 +78,7 @@ static size_t channel_body_len(const struct channel_frame *f)
     case CHANNEL_PERMITTED:
         return 4;
     case CHANNEL_LEASE:
-        return 4 + 2 + f->as.lease.login_len;
+        return 4 + 16 + 2 + f->as.lease.login_len;
     case CHANNEL_PERMIT:
         return 4 + 2 + 2 + f->as.permit.login_len + f->as.permit.address_len;
     case CHANNEL_LEARNT:
@@ -125,6 +125,7 @@ static uint8_t *channel_put_verify(uint8_t *to, const struct channel_frame *f)
 static uint8_t *channel_put_lease(uint8_t *to, const struct channel_frame *f)
 {
     to = channel_put_u32(to, f->as.lease.upstream);
+    to = channel_put(to, f->as.lease.source, sizeof f->as.lease.source);
     to = channel_put_u16(to, f->as.lease.login_len);
     return channel_put(to, f->as.lease.login, f->as.lease.login_len);
 }
@@ -178,6 +179,11 @@ static uint8_t *channel_put_body(uint8_t *to, const struct channel_frame *f)
     }
 }
 
+bool channel_brings_descriptor(const struct channel_frame *frame)
+{
+    return frame->type == CHANNEL_LEASED && frame->as.leased == CHANNEL_GRANTED_SOCKET;
+}
+
 bool channel_encode(struct buf *out, const struct channel_frame *frame)
 {
     size_t len;
@@ -220,6 +226,7 @@ static void channel_take_tickets(struct channel_frame *out, struct wire *w)
 static void channel_take_lease(struct channel_frame *out, struct wire *w)
 {
     out->as.lease.upstream = wire_u32(w);
+    wire_copy(w, out->as.lease.source, sizeof out->as.lease.source);
     out->as.lease.login_len = wire_u16(w);
     out->as.lease.login = (const char *)wire_bytes(w, out->as.lease.login_len);
 }

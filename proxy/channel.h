@@ -25,7 +25,8 @@ enum channel_type {
     CHANNEL_SIGN,      /* number, certificate, algorithm, input */
     CHANNEL_VERIFY,    /* number, listener, address, credential */
     CHANNEL_CANCEL,    /* number: the session is gone, no answer is wanted */
-    CHANNEL_LEASE,     /* number, upstream, login: may this session have a connection to the MTA? */
+    CHANNEL_LEASE,     /* number, upstream, source, login: may this session have a connection to the
+                          MTA? */
     CHANNEL_RETURN,    /* number: it has it no more, or wants it no more */
     CHANNEL_PERMIT,    /* number, what, login, address: may this login send from, or to, it? */
     CHANNEL_LEARNT,    /* upstream, extensions, size: what an MTA offers */
@@ -40,7 +41,11 @@ enum channel_type {
 
 enum channel_verdict { CHANNEL_ACCEPTED, CHANNEL_REJECTED, CHANNEL_UNAVAILABLE, CHANNEL_LIMITED };
 
-enum channel_lease { CHANNEL_GRANTED, CHANNEL_FULL };
+enum channel_lease {
+    CHANNEL_GRANTED,
+    CHANNEL_FULL,
+    CHANNEL_GRANTED_SOCKET, /* a descriptor comes with the frame: connect that one */
+};
 enum channel_permit { CHANNEL_PERMIT_SENDER, CHANNEL_PERMIT_RECIPIENT };
 enum channel_permission { CHANNEL_ALLOWED, CHANNEL_NOT_OWNED, CHANNEL_OVER_QUOTA };
 
@@ -70,7 +75,8 @@ struct channel_frame {
         enum channel_verdict verdict;
         struct {
             uint32_t upstream;
-            const char *login; /* "" where nobody logged in */
+            uint8_t source[16]; /* the address that the MTA is to see; zero: ours */
+            const char *login;  /* "" where nobody logged in */
             size_t login_len;
         } lease;
         enum channel_lease leased;
@@ -92,6 +98,9 @@ struct channel_frame {
 };
 
 enum channel_status { CHANNEL_MORE, CHANNEL_FRAME, CHANNEL_BAD };
+
+/* Does a descriptor travel with this frame? */
+bool channel_brings_descriptor(const struct channel_frame *frame);
 
 /* False: no room in `out`, or the frame breaks a limit. */
 bool channel_encode(struct buf *out, const struct channel_frame *frame);

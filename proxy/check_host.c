@@ -149,7 +149,7 @@ static void look_as_service(struct check_report *r, const struct conf *conf, boo
 {
     const char *who = account(conf);
     char error[PRIVILEGES_ERROR_MAX];
-    if (!privileges_drop_vault(conf->user, error)) {
+    if (!privileges_drop_vault(conf->user, false, error)) {
         check_say(r, CHECK_PROBLEM, "user", "%s", error);
         return;
     }

@@ -1,6 +1,7 @@
 /* The vault's book of connections to the MTAs: who asks over a link is granted one, or waits in
  * line. Lines outlive a reload, since the fronts before it still hold connections; an upstream is
- * known by its name. */
+ * known by its name. Where an upstream's identity is transparent, a socket with the client's
+ * address comes with the grant. */
 #ifndef VESTIBULE_PROXY_LENDER_H
 #define VESTIBULE_PROXY_LENDER_H
 

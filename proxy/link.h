@@ -15,6 +15,7 @@ struct link_events {
     void (*closed)(
         void *owner,
         struct link *l); /* the other end is gone, or spoke nonsense; once; link_close is yours */
+    bool takes_descriptors; /* false: one that comes is nonsense, and never becomes ours */
 };
 
 /* Takes over `fd` (a stream socket, non-blocking from here on). The caller owns one hold, which
@@ -23,6 +24,14 @@ struct link *link_open(uv_loop_t *loop, int fd, const struct link_events *events
 
 /* Queued until the end of this loop turn; dropped silently when the link is closed. */
 void link_send(struct link *l, const struct channel_frame *frame);
+
+/* The same with a descriptor, for a frame that brings one (see channel.h); takes over `fd` whatever
+ * happens. False: too many wait already, and nothing is sent. */
+bool link_send_fd(struct link *l, const struct channel_frame *frame, int fd);
+
+/* From within the frame event: the descriptor that came with this frame, the caller's from here on.
+ * -1: none came, or it could not be taken in. What nobody takes is closed. */
+int link_take_fd(struct link *l);
 
 /* No event after this. Frames already queued are written if the socket takes them at once. */
 void link_close(struct link *l);

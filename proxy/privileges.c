@@ -35,19 +35,27 @@ static void keep(unsigned capability, bool held)
         capng_update(CAPNG_ADD, CAPNG_EFFECTIVE | CAPNG_PERMITTED, capability);
 }
 
-static bool drop_to(const struct passwd *to)
+static bool drop_to(const struct passwd *to, bool transparent)
 {
     if (capng_get_caps_process() != 0)
         return false;
     bool binds = capng_have_capability(CAPNG_PERMITTED, CAP_NET_BIND_SERVICE);
     bool reads = capng_have_capability(CAPNG_PERMITTED, CAP_DAC_READ_SEARCH);
+    bool raw = capng_have_capability(CAPNG_PERMITTED, CAP_NET_RAW);
     capng_clear(CAPNG_SELECT_BOTH);
     keep(CAP_NET_BIND_SERVICE, binds);
     keep(CAP_DAC_READ_SEARCH, reads);
+    keep(CAP_NET_RAW, raw && transparent);
     return capng_change_id((int)to->pw_uid, (int)to->pw_gid, CAPNG_INIT_SUPP_GRP) == 0;
 }
 
-bool privileges_drop_vault(const char *user, char error[PRIVILEGES_ERROR_MAX])
+bool privileges_transparent(void)
+{
+    return capng_get_caps_process() == 0 && (capng_have_capability(CAPNG_EFFECTIVE, CAP_NET_RAW) ||
+                                             capng_have_capability(CAPNG_EFFECTIVE, CAP_NET_ADMIN));
+}
+
+static bool become(const char *user, bool transparent, char error[PRIVILEGES_ERROR_MAX])
 {
     if (user == NULL || geteuid() != 0)
         return true;
@@ -59,11 +67,24 @@ bool privileges_drop_vault(const char *user, char error[PRIVILEGES_ERROR_MAX])
             user, user);
         return false;
     }
-    if (to->pw_uid != 0 && !drop_to(to)) {
+    if (to->pw_uid != 0 && !drop_to(to, transparent)) {
         snprintf(error, PRIVILEGES_ERROR_MAX, "cannot become user %s: %s", user, strerror(errno));
         return false;
     }
     privileges_protect_memory(); /* the change of identity made us dumpable again */
+    return true;
+}
+
+bool privileges_drop_vault(const char *user, bool transparent, char error[PRIVILEGES_ERROR_MAX])
+{
+    if (!become(user, transparent, error))
+        return false;
+    if (transparent && !privileges_transparent()) {
+        snprintf(error, PRIVILEGES_ERROR_MAX,
+                 "identity = transparent needs CAP_NET_RAW; start Vestibule as root or with that "
+                 "capability, or choose another identity");
+        return false;
+    }
     return true;
 }
 

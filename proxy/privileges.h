@@ -13,9 +13,13 @@ void privileges_protect_memory(void);
 void privileges_raise_limits(void);
 
 /* Root becomes `user` and keeps two capabilities: to bind low ports (a listener that a reload adds)
- * and to read files (a renewed key that root alone may read). NULL, or not root: stays who it is.
- * False with a sentence. */
-bool privileges_drop_vault(const char *user, char error[PRIVILEGES_ERROR_MAX]);
+ * and to read files (a renewed key that root alone may read); `transparent` a third, to connect
+ * from clients' addresses, which must be there then. NULL, or not root: stays who it is. False with
+ * a sentence. */
+bool privileges_drop_vault(const char *user, bool transparent, char error[PRIVILEGES_ERROR_MAX]);
+
+/* May this process connect from addresses that are not the host's? */
+bool privileges_transparent(void);
 
 /* The front: no capability, no new one by exec, no core dump. The place where its sandbox closes.
  */

@@ -1,10 +1,12 @@
 #include "proxy/session_state.h"
 
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 
 #include "proxy/limits.h"
 #include "proxy/socket.h"
+#include "proxy/transparent.h"
 
 static bool take_mta(struct session *s)
 {
@@ -63,20 +65,58 @@ static uint64_t patience_left(const struct session *s)
     return waited < all ? all - waited : 0;
 }
 
+static bool transparent(const struct session *s)
+{
+    return s->port->upstream->identity == CONF_IDENTITY_TRANSPARENT;
+}
+
+static bool target_for_client(const struct session *s, struct address *to, uint8_t source[16])
+{
+    address_octets(source, &s->from);
+    return transparent_target(to, s->port->target.address, s->port->target.address_count, source);
+}
+
+static struct upstream *open_upstream(struct session *s)
+{
+    uv_loop_t *loop = &s->worker->loop;
+    struct address to;
+    uint8_t source[16];
+    if (!transparent(s))
+        return upstream_open(loop, &s->port->target, patience_left(s), on_upstream, s);
+    int fd = link_take_fd(s->worker->link);
+    if (fd < 0 || !target_for_client(s, &to, source)) /* never shown as ours instead */
+        return NULL;
+    return upstream_open_with(loop, &s->port->target, fd, &to, on_upstream, s);
+}
+
 void session_leased(struct session *s, uint64_t number, enum channel_lease lease)
 {
     if (s->lease != LEASE_ASKED || number != s->lease_number)
         return;
-    s->lease = lease == CHANNEL_GRANTED ? LEASE_HELD : LEASE_NOT;
+    bool granted = lease != CHANNEL_FULL;
+    s->lease = granted ? LEASE_HELD : LEASE_NOT;
     s->waiting.unit = UINT32_MAX; /* the wait for the connection itself begins */
-    if (lease == CHANNEL_GRANTED)
-        s->upstream =
-            upstream_open(&s->worker->loop, &s->port->target, patience_left(s), on_upstream, s);
+    if (granted)
+        s->upstream = open_upstream(s);
     if (s->upstream == NULL) {
         session_drop_mta(s);
-        smtp_mta_busy(s->smtp);
+        if (granted && transparent(s))
+            smtp_mta_unidentified(s->smtp);
+        else
+            smtp_mta_busy(s->smtp);
     }
     session_step(s);
+}
+
+static void log_no_target(const struct session *s, const uint8_t source[16])
+{
+    char message[192];
+    snprintf(
+        message, sizeof message,
+        "the MTA of upstream %.64s has no %s address that the client could be seen to connect to; "
+        "give it one in [upstream] address",
+        s->port->upstream->name, transparent_family(source));
+    session_log_event(s, LOG_LEVEL_WARNING, "no_family", message);
 }
 
 /* First a place among the MTA's connections, from the vault; then the connection. */
@@ -88,17 +128,23 @@ static bool connect_upstream(struct session *s)
         smtp_mta_lost(s->smtp);
         return true;
     }
+    struct channel_frame ask = {.type = CHANNEL_LEASE,
+                                .as.lease.upstream = (uint32_t)s->port->conf->upstream};
+    struct address to;
+    if (transparent(s) && !target_for_client(s, &to, ask.as.lease.source)) {
+        log_no_target(s, ask.as.lease.source);
+        smtp_mta_unidentified(s->smtp);
+        return true;
+    }
     /* who did not log in shares with his like from the same place */
     const char *login = smtp_login(s->smtp) != NULL ? smtp_login(s->smtp) : s->address;
     s->lease = LEASE_ASKED;
     s->lease_asked = uv_now(&s->worker->loop);
     s->lease_number = worker_number(s->worker, s->number);
-    link_send(s->worker->link,
-              &(struct channel_frame){.type = CHANNEL_LEASE,
-                                      .number = s->lease_number,
-                                      .as.lease = {.upstream = (uint32_t)s->port->conf->upstream,
-                                                   .login = login,
-                                                   .login_len = strlen(login)}});
+    ask.number = s->lease_number;
+    ask.as.lease.login = login;
+    ask.as.lease.login_len = strlen(login);
+    link_send(s->worker->link, &ask);
     return false;
 }
 

@@ -325,6 +325,14 @@ void smtp_mta_busy(struct smtp *s)
     mta_forget(&s->mta);
 }
 
+void smtp_mta_unidentified(struct smtp *s)
+{
+    if (smtp_over(s) || s->mta.state != MTA_CONNECTING)
+        return;
+    smtp_mta_failed(s, MISHAP_IDENTITY);
+    mta_forget(&s->mta);
+}
+
 void smtp_mta_idle_out(struct smtp *s)
 {
     if (smtp_mta_idles(s))

@@ -94,8 +94,8 @@ enum smtp_todo {
     SMTP_STARTTLS, /* get to_client out in plaintext, start TLS, then smtp_tls_started() */
     SMTP_VERIFY,   /* have smtp_credential() checked, then smtp_verdict() */
     SMTP_PERMIT,   /* have smtp_permit() judged, then smtp_permitted() */
-    SMTP_CONNECT,  /* connect to the MTA, then smtp_mta_connected(), smtp_mta_lost() or
-                      smtp_mta_busy() */
+    SMTP_CONNECT,  /* connect to the MTA, then smtp_mta_connected(), smtp_mta_lost(),
+                      smtp_mta_busy() or smtp_mta_unidentified() */
     SMTP_LEAVE,    /* to_mta holds QUIT: get out what its socket takes at once, then close the MTA's
                       connection; call again */
     SMTP_CUT,   /* close the MTA's connection (or the attempt) now; to_mta is empty; call again */
@@ -199,7 +199,8 @@ void smtp_verdict(struct smtp *s, enum smtp_verdict verdict, const char *login);
 void smtp_permitted(struct smtp *s, enum smtp_permission permission);
 void smtp_mta_connected(struct smtp *s);
 void smtp_mta_busy(struct smtp *s); /* instead: none was free within the upstream's queue_timeout */
-void smtp_mta_idle_out(struct smtp *s); /* its connection has been idle for long enough */
+void smtp_mta_unidentified(struct smtp *s); /* instead: it cannot be shown the client's address */
+void smtp_mta_idle_out(struct smtp *s);     /* its connection has been idle for long enough */
 void smtp_mta_lost(
     struct smtp *s); /* end of file, reset, refused, or queue_timeout; from_mta was fed first */
 void smtp_client_gone(

@@ -1,6 +1,8 @@
 #include "proxy/upstream.h"
 
+#include <errno.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "proxy/socket.h"
@@ -19,6 +21,7 @@ struct upstream {
     bool connected;
     int armed;
     size_t next; /* address to try */
+    bool once;   /* the socket was given to us: there is no second */
     uint64_t give_up;
 };
 
@@ -68,12 +71,9 @@ static void on_poll(uv_poll_t *poll, int status, int events)
     u->cb(u->owner, UPSTREAM_CONNECTED, false, true);
 }
 
-/* One attempt: false when this address failed at once. */
-static bool attempt(struct upstream *u, const struct address *to)
+/* Waits for the connection that was begun. */
+static bool watch(struct upstream *u)
 {
-    u->fd = socket_connect(to);
-    if (u->fd < 0)
-        return false;
     u->poll = calloc(1, sizeof *u->poll);
     if (u->poll == NULL || uv_poll_init(u->loop, u->poll, u->fd) != 0) {
         free(u->poll);
@@ -87,9 +87,16 @@ static bool attempt(struct upstream *u, const struct address *to)
     return true;
 }
 
+/* One attempt: false when this address failed at once. */
+static bool attempt(struct upstream *u, const struct address *to)
+{
+    u->fd = socket_connect(to);
+    return u->fd >= 0 && watch(u);
+}
+
 static void try_next(struct upstream *u)
 {
-    while (u->next < u->target->address_count)
+    while (!u->once && u->next < u->target->address_count)
         if (attempt(u, &u->target->address[u->next++]))
             return;
     u->next = 0;
@@ -99,8 +106,8 @@ static void try_next(struct upstream *u)
         u->cb(u->owner, UPSTREAM_FAILED, false, false);
 }
 
-struct upstream *upstream_open(uv_loop_t *loop, const struct upstream_target *target,
-                               uint64_t patience, upstream_cb *cb, void *owner)
+static struct upstream *upstream_new(uv_loop_t *loop, const struct upstream_target *target,
+                                     upstream_cb *cb, void *owner)
 {
     struct upstream *u = calloc(1, sizeof *u);
     if (u == NULL)
@@ -110,11 +117,43 @@ struct upstream *upstream_open(uv_loop_t *loop, const struct upstream_target *ta
     u->owner = owner;
     u->loop = loop;
     u->fd = -1;
-    u->give_up = uv_now(loop) + patience;
+    u->give_up = uv_now(loop);
     uv_timer_init(loop, &u->timer);
     u->timer.data = u;
+    return u;
+}
+
+struct upstream *upstream_open(uv_loop_t *loop, const struct upstream_target *target,
+                               uint64_t patience, upstream_cb *cb, void *owner)
+{
+    struct upstream *u = upstream_new(loop, target, cb, owner);
+    if (u == NULL)
+        return NULL;
+    u->give_up += patience;
     if (target->address_count == 0 || !attempt(u, &target->address[u->next++]))
         uv_timer_start(&u->timer, on_timer, 0, 0); /* the callback is never called from within */
+    return u;
+}
+
+static bool begin(int fd, const struct address *to)
+{
+    return connect(fd, (const struct sockaddr *)&to->storage, to->len) == 0 || errno == EINPROGRESS;
+}
+
+struct upstream *upstream_open_with(uv_loop_t *loop, const struct upstream_target *target, int fd,
+                                    const struct address *to, upstream_cb *cb, void *owner)
+{
+    struct upstream *u = upstream_new(loop, target, cb, owner);
+    if (u == NULL) {
+        close(fd);
+        return NULL;
+    }
+    u->once = true;
+    u->fd = fd;
+    if (!begin(fd, to) || !watch(u)) {
+        drop_socket(u);
+        uv_timer_start(&u->timer, on_timer, 0, 0); /* the callback is never called from within */
+    }
     return u;
 }
 

@@ -31,6 +31,11 @@ typedef void upstream_cb(void *owner, enum upstream_event event, bool readable, 
 struct upstream *upstream_open(uv_loop_t *loop, const struct upstream_target *target,
                                uint64_t patience, upstream_cb *cb, void *owner);
 
+/* The same over a socket made elsewhere (transparent, bound already), which it takes over whatever
+ * happens. It can be used once, so there is one attempt, at `to`. */
+struct upstream *upstream_open_with(uv_loop_t *loop, const struct upstream_target *target, int fd,
+                                    const struct address *to, upstream_cb *cb, void *owner);
+
 /* Which events to report; only after UPSTREAM_CONNECTED. */
 void upstream_arm(struct upstream *u, bool readable, bool writable);
 int upstream_fd(const struct upstream *u); /* -1 until connected */

@@ -259,6 +259,26 @@ static void log_conf_errors(const struct conf_errors *errors)
     log_say(LOG_LEVEL_ERROR, "reload_failed", "the running configuration stays in force");
 }
 
+static bool wants_transparent(const struct conf *conf)
+{
+    for (size_t i = 0; i < conf->upstream_count; i++)
+        if (conf->upstream[i].identity == CONF_IDENTITY_TRANSPARENT)
+            return true;
+    return false;
+}
+
+static struct conf *refuse_what_was_given_up(struct conf *conf)
+{
+    if (conf == NULL || !wants_transparent(conf) || privileges_transparent())
+        return conf;
+    log_say(
+        LOG_LEVEL_ERROR, "reload_failed",
+        "identity = transparent: restart Vestibule so that it may keep CAP_NET_RAW; the running "
+        "configuration stays in force");
+    conf_free(conf);
+    return NULL;
+}
+
 static struct edition *load_edition(struct vault *v)
 {
     struct conf_errors *errors = calloc(1, sizeof *errors);
@@ -267,6 +287,7 @@ static struct edition *load_edition(struct vault *v)
     char error[EDITION_ERROR_MAX];
     if (conf == NULL && errors != NULL)
         log_conf_errors(errors);
+    conf = refuse_what_was_given_up(conf);
     if (conf != NULL && (e = edition_load(conf, error)) == NULL)
         log_say(LOG_LEVEL_ERROR, "reload_failed", "%s; the running configuration stays in force",
                 error);
@@ -430,7 +451,7 @@ static int prepare(struct vault *v)
     if (!privileges_own_dir(v->edition->conf->state_dir, v->edition->conf->user, error))
         say(0, error); /* only what would be kept there is lost */
     if (!listen_open(&v->sockets, v->edition->conf, &none, error) || !open_log(v, error) ||
-        !privileges_drop_vault(v->edition->conf->user, error))
+        !privileges_drop_vault(v->edition->conf->user, wants_transparent(v->edition->conf), error))
         return say(1, error);
     return 0;
 }

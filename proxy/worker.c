@@ -316,7 +316,8 @@ static void on_vault_gone(void *owner, struct link *l)
 
 bool worker_start(struct worker *w, struct front *front, unsigned index, int channel)
 {
-    static const struct link_events events = {.frame = on_frame, .closed = on_vault_gone};
+    static const struct link_events events = {
+        .frame = on_frame, .closed = on_vault_gone, .takes_descriptors = true};
     w->front = front;
     w->index = index;
     if (uv_loop_init(&w->loop) != 0)

@@ -210,10 +210,41 @@ static void leases_come_back(void **state)
         &(struct channel_frame){.type = CHANNEL_LEASED, .number = 9, .as.leased = CHANNEL_GRANTED});
     there_and_back(
         &(struct channel_frame){.type = CHANNEL_LEASED, .number = 9, .as.leased = CHANNEL_FULL});
+    there_and_back(&(struct channel_frame){
+        .type = CHANNEL_LEASED, .number = 9, .as.leased = CHANNEL_GRANTED_SOCKET});
     there_and_back(&(struct channel_frame){.type = CHANNEL_RETURN, .number = 9});
     refuse(&(struct channel_frame){.type = CHANNEL_LEASE,
                                    .as.lease = {.login = "al\0ice", .login_len = 6}});
-    refuse(&(struct channel_frame){.type = CHANNEL_LEASED, .as.leased = (enum channel_lease)2});
+    refuse(&(struct channel_frame){.type = CHANNEL_LEASED, .as.leased = (enum channel_lease)3});
+}
+
+static void the_address_that_a_lease_is_for_comes_back(void **state)
+{
+    (void)state;
+    struct channel_frame out, f = {.type = CHANNEL_LEASE,
+                                   .number = 9,
+                                   .as.lease = {.upstream = 3, .login = "alice", .login_len = 5}};
+    for (uint8_t i = 0; i < 16; i++)
+        f.as.lease.source[i] = (uint8_t)(0xf0 + i);
+    there_and_back(&f);
+    struct buf b = encode(&f);
+    assert_int_equal(decode_exact(&out, buf_data(&b), buf_len(&b)), CHANNEL_FRAME);
+    assert_int_equal(out.as.lease.upstream, 3);
+    assert_memory_equal(out.as.lease.source, f.as.lease.source, 16);
+    assert_int_equal(out.as.lease.login_len, 5);
+    buf_clear(&b);
+}
+
+static void only_one_answer_brings_a_descriptor(void **state)
+{
+    (void)state;
+    for (uint32_t type = 0; type <= CHANNEL_DRAIN + 1; type++)
+        for (uint32_t leased = CHANNEL_GRANTED; leased <= CHANNEL_GRANTED_SOCKET; leased++) {
+            struct channel_frame f = {.type = (enum channel_type)type,
+                                      .as.leased = (enum channel_lease)leased};
+            assert_int_equal(channel_brings_descriptor(&f),
+                             type == CHANNEL_LEASED && leased == CHANNEL_GRANTED_SOCKET);
+        }
 }
 
 static void permissions_come_back(void **state)
@@ -399,6 +430,8 @@ int main(void)
         cmocka_unit_test(signatures_and_verdicts_come_back),
         cmocka_unit_test(ticket_keys_come_back),
         cmocka_unit_test(leases_come_back),
+        cmocka_unit_test(the_address_that_a_lease_is_for_comes_back),
+        cmocka_unit_test(only_one_answer_brings_a_descriptor),
         cmocka_unit_test(permissions_come_back),
         cmocka_unit_test(what_was_learnt_comes_back),
         cmocka_unit_test(what_breaks_a_limit_is_not_sent),

@@ -425,9 +425,6 @@ static void what_is_not_there_yet_is_refused_never_ignored(void **state)
     bad("[listener x]\naddress = *:1\ntls = auto\n",
         "f.conf:3: [listener x] tls: auto is not supported yet; what there is: implicit, starttls, "
         "none");
-    bad("[upstream]\nidentity = transparent\n",
-        "f.conf:2: [upstream mta] identity: transparent is not supported yet; what there is: received, "
-        "none, xclient, proxy-v1, proxy-v2");
     bad("[upstream]\ntls = starttls\n",
         "f.conf:2: [upstream mta] tls: starttls is not supported yet; what there is: none");
     bad("[auth]\nbackend = dovecot:/run/a\n",
@@ -957,7 +954,8 @@ static void identity_decides_about_the_header(void **state)
                 {"none", CONF_IDENTITY_NONE, false},
                 {"xclient", CONF_IDENTITY_XCLIENT, true},
                 {"proxy-v1", CONF_IDENTITY_PROXY_V1, true},
-                {"proxy-v2", CONF_IDENTITY_PROXY_V2, true}};
+                {"proxy-v2", CONF_IDENTITY_PROXY_V2, true},
+                {"transparent", CONF_IDENTITY_TRANSPARENT, true}};
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         char text[64];
         snprintf(text, sizeof text, "[upstream]\nidentity = %s\n", rows[i].word);
