@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+import canary as canary_module
 import client
 
 V2 = b"\r\n\r\n\0\r\nQUIT\n"
@@ -135,3 +136,23 @@ def test_the_mail_server_is_introduced_to_the_client(start, canary, tls, identit
         send(session)
     assert headers[-1].startswith(first)
     assert len(canary.messages) == 1
+
+
+@pytest.mark.parametrize("identity,port", [("xclient", "xclient_port"), ("proxy-v1", "proxy_port"), ("proxy-v2", "proxy_port")])
+def test_postfix_sees_the_client(postfix, start, tls, identity, port, recipient):
+    vestibule = start(getattr(postfix, port), {"upstream": {"identity": identity}, **BEHIND_A_PROXY})
+    with introduced(vestibule, tls, v1()) as session:
+        session.login()
+        assert session.deliver(recipient, b"Subject: x\r\n\r\nhello\r\n").code == 250
+    message, = postfix.arrived(recipient)
+    theirs = message.split(b"Received: ")[1]
+    assert b"[192.0.2.7]" in theirs and b"by legacy.test" in theirs
+
+
+def test_a_mail_server_without_xclient_is_used_without_and_the_log_says_so(start, canary, tls):
+    canary.on["EHLO"] = canary_module.reply("250-legacy.test\n250 SIZE 1000000")
+    vestibule = start(canary.port, {"upstream": {"identity": "xclient"}})
+    with vestibule.connect(tls) as session:
+        send(session)
+    assert len(canary.messages) == 1
+    assert vestibule.wait_logged("XCLIENT")

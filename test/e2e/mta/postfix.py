@@ -41,6 +41,8 @@ local_recipient_maps =
 
 MASTER = """\
 127.0.0.1:{port} inet n - n - - smtpd
+127.0.0.1:{xclient_port} inet n - n - - smtpd -o smtpd_authorized_xclient_hosts=127.0.0.0/8 {open}
+127.0.0.1:{proxy_port} inet n - n - - smtpd -o smtpd_upstream_proxy_protocol=haproxy {open}
 cleanup unix n - n - 0 cleanup
 qmgr unix n - n 300 1 qmgr
 rewrite unix - - n - - trivial-rewrite
@@ -56,6 +58,10 @@ smtp unix - - n - - smtp
 anvil unix - - n - 1 anvil
 postlog unix-dgram n - n - 1 postlogd
 """
+
+
+# Who comes by his own address is not localhost any more; and there is no DNS.
+OPEN = "-o mynetworks=127.0.0.0/8,192.0.2.0/24 -o smtpd_peername_lookup=no"
 
 
 class Postfix(base.Mta):
@@ -82,7 +88,9 @@ class Postfix(base.Mta):
         (self.folder / "queue/pid").mkdir()
         for part in (self.mail, self.mail / "new", self.mail / "cur", self.mail / "tmp"):
             os.chown(part, mailbox.pw_uid, mailbox.pw_gid)
-        values = dict(root=self.root, folder=self.folder, port=self.port, libraries=self.libraries,
+        self.xclient_port, self.proxy_port = net.free_port(), net.free_port()
+        values = dict(root=self.root, folder=self.folder, port=self.port, open=OPEN,
+                      xclient_port=self.xclient_port, proxy_port=self.proxy_port, libraries=self.libraries,
                       uid=mailbox.pw_uid, gid=mailbox.pw_gid)
         (self.folder / "etc/main.cf").write_text(MAIN.format(**values))
         (self.folder / "etc/master.cf").write_text(MASTER.format(**values))
