@@ -117,6 +117,7 @@ enum conf_hide {
     CONF_HIDE_DSN = 1 << 3,
     CONF_HIDE_PIPELINING = 1 << 4,
     CONF_HIDE_ENHANCEDSTATUSCODES = 1 << 5,
+    CONF_HIDE_CHUNKING = 1 << 6,
 };
 
 enum conf_received { CONF_RECEIVED_FULL, CONF_RECEIVED_NO_IP, CONF_RECEIVED_NONE };

@@ -54,7 +54,7 @@ static const struct conf_choice hide[] = {{"none", 0},
                                           {"DSN", CONF_HIDE_DSN},
                                           {"PIPELINING", CONF_HIDE_PIPELINING},
                                           {"ENHANCEDSTATUSCODES", CONF_HIDE_ENHANCEDSTATUSCODES},
-                                          {"CHUNKING", CONF_NOT_YET},
+                                          {"CHUNKING", CONF_HIDE_CHUNKING},
                                           {NULL, 0}};
 static const struct conf_choice received[] = {{"full", CONF_RECEIVED_FULL},
                                               {"no-ip", CONF_RECEIVED_NO_IP},

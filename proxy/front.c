@@ -55,7 +55,8 @@ static unsigned hidden_extensions(unsigned hide)
                {CONF_HIDE_SMTPUTF8, EXTENSION_SMTPUTF8},
                {CONF_HIDE_DSN, EXTENSION_DSN},
                {CONF_HIDE_PIPELINING, EXTENSION_PIPELINING},
-               {CONF_HIDE_ENHANCEDSTATUSCODES, EXTENSION_ENHANCEDSTATUSCODES}};
+               {CONF_HIDE_ENHANCEDSTATUSCODES, EXTENSION_ENHANCEDSTATUSCODES},
+               {CONF_HIDE_CHUNKING, EXTENSION_CHUNKING}};
     unsigned hidden = 0;
     for (size_t i = 0; i < sizeof map / sizeof *map; i++)
         if (hide & map[i].conf)
