@@ -37,14 +37,6 @@ void check_door_address(struct address *out, const struct address *listening)
     }
 }
 
-static bool among(const struct conf_networks *networks, const uint8_t address[16])
-{
-    for (size_t i = 0; i < networks->count; i++)
-        if (network_contains(networks->at[i].address, networks->at[i].bits, address))
-            return true;
-    return false;
-}
-
 static void own_address(uint8_t out[16], const struct check_talk *t)
 {
     struct address own = {.len = sizeof own.storage};
@@ -67,7 +59,7 @@ bool check_door_knock(struct check_talk *t, const struct check_door *d)
     if (!check_talk_dial(t, &d->at, DIAL_MS))
         return false;
     own_address(own, t);
-    if (!among(&d->listener->proxy_protocol, own))
+    if (!network_listed(&d->listener->proxy_protocol, own))
         return true;
     stranger(claimed, own);
     address_octets(to, &d->at);
@@ -80,9 +72,9 @@ bool check_door_trusts(const struct check_talk *t, const struct check_door *d)
     uint8_t source[16], own[16];
     own_address(own, t);
     memcpy(source, own, sizeof source);
-    if (among(&d->listener->proxy_protocol, own))
+    if (network_listed(&d->listener->proxy_protocol, own))
         stranger(source, own);
-    return among(&d->listener->trusted, source);
+    return network_listed(&d->listener->trusted, source);
 }
 
 static bool start_tls(struct check_talk *t, const struct tls_client_settings *settings)

@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "conf/conf.h"
+
 enum { NETWORK_V4_BITS = 96, NETWORK_CLIENT_BITS = 64 };
 
 bool network_is_v4(const uint8_t address[16])
@@ -43,4 +45,13 @@ bool network_is_loopback(const uint8_t address[16])
 
     return memcmp(address, loopback, sizeof loopback) == 0 ||
            (network_is_v4(address) && address[12] == 127);
+}
+
+bool network_listed(const struct conf_networks *networks, const uint8_t address[16])
+{
+    for (size_t i = 0; i < networks->count; i++) {
+        if (network_contains(networks->at[i].address, networks->at[i].bits, address))
+            return true;
+    }
+    return false;
 }

@@ -13,6 +13,11 @@ bool network_is_v4(const uint8_t address[16]);
 /* Bits of the network behind `bits` are ignored; more than 128 hold nobody. */
 bool network_contains(const uint8_t network[16], uint8_t bits, const uint8_t address[16]);
 
+struct conf_networks;
+
+/* In one of them? */
+bool network_listed(const struct conf_networks *networks, const uint8_t address[16]);
+
 /* The address with all behind `bits` cleared. */
 void network_of(uint8_t out[16], const uint8_t address[16], uint8_t bits);
 

@@ -12,14 +12,6 @@
 #include "proxy/proxy_header.h"
 #include "proxy/socket.h"
 
-static bool listed(const struct conf_networks *networks, const uint8_t address[16])
-{
-    for (size_t i = 0; i < networks->count; i++)
-        if (network_contains(networks->at[i].address, networks->at[i].bits, address))
-            return true;
-    return false;
-}
-
 /* A client that speaks before the banner did not wait for us: an attack that bets on our buffers
  * (or TLS, or HTTP). */
 static bool spoke_first(const struct session *s)
@@ -80,7 +72,7 @@ void session_begin(struct session *s)
     uint8_t address[16];
     address_octets(address, &s->from);
     address_host(s->address, &s->from);
-    s->peer.trusted = listed(&s->port->conf->trusted, address);
+    s->peer.trusted = network_listed(&s->port->conf->trusted, address);
     s->peer.port = address_port(&s->from);
     address_host(s->local, &s->to);
     if (!let_in(s, address))
@@ -99,7 +91,7 @@ void session_arrive(struct session *s)
         return;
     }
     address_octets(address, &s->from);
-    if (listed(&s->port->conf->proxy_protocol, address)) {
+    if (network_listed(&s->port->conf->proxy_protocol, address)) {
         session_enter(s, PHASE_PROXY, LIMIT_PROXY_MS);
         return;
     }

@@ -8,6 +8,7 @@
 #include <arpa/inet.h>
 #include <cmocka.h>
 
+#include "conf/conf.h"
 #include "proxy/network.h"
 
 static void octets(uint8_t out[16], const char *text)
@@ -145,9 +146,29 @@ static void loopback_is_told_from_the_rest(void **state)
     }
 }
 
+static void a_list_holds_what_one_of_its_networks_holds(void **state)
+{
+    struct conf_networks networks = {.count = 2};
+    const uint8_t six[16] = {0x20, 0x01, 0x0d, 0xb8, [15] = 7};
+    const uint8_t four[16] = {[10] = 0xff, [11] = 0xff, [12] = 192, [14] = 2, [15] = 7};
+
+    (void)state;
+    memcpy(networks.at[0].address, four, 16);
+    networks.at[0].bits = 128;
+    memcpy(networks.at[1].address, six, 16);
+    networks.at[1].bits = 32;
+    assert_true(network_listed(&networks, four));
+    assert_true(network_listed(&networks, six));
+    networks.count = 1;
+    assert_false(network_listed(&networks, six));
+    networks.count = 0;
+    assert_false(network_listed(&networks, four));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_list_holds_what_one_of_its_networks_holds),
         cmocka_unit_test(ipv4_networks_hold_what_is_theirs),
         cmocka_unit_test(ipv6_networks_hold_what_is_theirs),
         cmocka_unit_test(the_families_do_not_mix),
