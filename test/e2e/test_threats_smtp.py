@@ -1,7 +1,11 @@
 """Attacks on what is said in SMTP, on names and on the mail server's side: each must come to nothing."""
 
 import json
+import os
+import pathlib
 import re
+import resource
+import signal
 import socket
 import ssl
 import time
@@ -10,6 +14,8 @@ import pytest
 
 import canary as canary_module
 import client
+import proc
+import vestibule as program
 from client import plain
 from endings import HEAD
 
@@ -64,6 +70,86 @@ def test_tls_is_not_asked_of_the_mail_server(vestibule, canary, tls):
     said = [command.upper() for connection in canary.connections for command in connection.commands]
     assert any(command.startswith(b"EHLO") for command in said)
     assert not any(b"STARTTLS" in command for command in said)
+
+
+# Connections.
+
+
+def test_words_before_the_banner_are_an_attack(vestibule, canary):
+    """They are there before anybody could greet: the front is stopped until they have arrived."""
+    front = vestibule.front
+    os.kill(front, signal.SIGSTOP)
+    try:
+        session = vestibule.plaintext(greet=False)
+        session.send(b"EHLO client.test\r\nMAIL FROM:<a@b.test>\r\n")
+    finally:
+        os.kill(front, signal.SIGCONT)
+    with session:
+        heard, how = session.replies()
+    assert [reply.code for reply in heard] == [554] and not canary.visitors, heard
+    assert vestibule.wait_logged("event=injection")
+    with vestibule.plaintext() as session:
+        assert session.greeting.code == 220
+
+
+def seconds_used(pid):
+    fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def test_descriptors_that_run_out_stop_nobody_who_is_inside(vestibule, canary):
+    """Who comes while there are none is let go or waits; that costs neither time nor a log without end, and it passes."""
+    with vestibule.connect(timeout=30) as inside:
+        inside.login().envelope("r@any.example")  # and so has its connection to the mail server
+        front = vestibule.front
+        limits = resource.prlimit(front, resource.RLIMIT_NOFILE)
+        open_now = max(proc.descriptors(front)) + 1
+        resource.prlimit(front, resource.RLIMIT_NOFILE, (open_now + 5, limits[1]))
+        crowd = [socket.create_connection(("127.0.0.1", vestibule.starttls), timeout=5) for _ in range(60)]
+        used = seconds_used(front)
+        time.sleep(1)
+        assert seconds_used(front) - used < 0.3, "it spins"
+        assert inside.command("DATA").code == 354
+        inside.send(MESSAGE + b".\r\n")
+        assert inside.reply().code == 250
+        assert len(vestibule.log_lines("level=(warning|error)")) in range(1, 100)
+        for sock in crowd:
+            sock.close()
+        resource.prlimit(front, resource.RLIMIT_NOFILE, limits)
+        proc.wait_until(lambda: welcome(vestibule), 5, "newcomers are served again")
+        assert inside.deliver("r@any.example", MESSAGE).code == 250
+    assert vestibule.front == front
+
+
+def welcome(vestibule):
+    try:
+        with vestibule.connect(timeout=5) as session:
+            return session.login() is session
+    except (OSError, client.Closed):
+        return False
+
+
+# Bombs.
+
+BOMBS = {"parameters": "MAIL FROM:<a@b.test>" + " X=1" * 400, "the same one": "MAIL FROM:<a@b.test>" + " SIZE=1" * 250,
+         "routes": "RCPT TO:<" + "@a.test," * 200 + "@a.test:b@c.test>", "parentheses": "NOOP " + "(" * 1900, "quotes": 'MAIL FROM:<"' + '\\"' * 900 + '"@b.test>',
+         "dots": "MAIL FROM:<" + "a." * 900 + "a@b.test>", "blanks": "MAIL FROM:<a@b.test>" + " " * 1900, "brackets": "RCPT TO:" + "<" * 1900}
+
+
+@pytest.mark.parametrize("line", BOMBS.values(), ids=BOMBS.keys())
+def test_bombs_of_many_parameters_take_no_time(start, canary, line):
+    """As long as a command may be, and as deep: each costs what any line of its length does."""
+    vestibule = start(canary.port)
+    with vestibule.connect() as session, vestibule.connect() as bystander:
+        session.login()
+        bystander.ehlo()
+        begun = time.monotonic()
+        for _ in range(8):
+            session.send(f"{line}\r\nRSET\r\n")
+            assert session.reply().code < 600
+            assert session.reply().code == 250
+        assert bystander.command("NOOP").code == 250
+        assert time.monotonic() - begun < (0.5 if not program.SANITIZED else 5)
 
 
 # Names.

@@ -23,7 +23,7 @@ import vestibule as program
 from endings import HEAD
 
 MEGABYTE = 1 << 20
-SECONDS = 4
+SECONDS = 8
 MESSAGE = HEAD + b"text\r\n"
 plain_build = pytest.mark.skipif(program.SANITIZED, reason="a sanitizer's own memory hides the program's")
 
