@@ -80,6 +80,8 @@ def test_words_before_the_banner_are_an_attack(vestibule, canary):
     front = vestibule.front
     os.kill(front, signal.SIGSTOP)
     try:
+        proc.wait_until(lambda: all(" T " in stat.read_text() for stat in pathlib.Path(f"/proc/{front}/task").glob("*/stat")), 5,
+                        "all of its threads have stopped")
         session = vestibule.plaintext(greet=False)
         session.send(b"EHLO client.test\r\nMAIL FROM:<a@b.test>\r\n")
     finally:
