@@ -1,10 +1,12 @@
 #include "proxy/front.h"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -12,6 +14,9 @@
 #include "proxy/log.h"
 #include "proxy/privileges.h"
 #include "proxy/worker.h"
+
+#define DESCRIPTORS_SPARE 16       /* a connection that is turned away, a probe of the MTA */
+#define DESCRIPTORS_LOOKED_AT 4096 /* a front that just started holds none above */
 
 static uint8_t *read_whole(int fd, size_t *len)
 {
@@ -135,6 +140,43 @@ static bool open_port(struct front *f, size_t index)
     return true;
 }
 
+static unsigned descriptors_held(void)
+{
+    unsigned held = 0;
+    for (int fd = 0; fd < DESCRIPTORS_LOOKED_AT; fd++)
+        held += fcntl(fd, F_GETFD) >= 0;
+    return held;
+}
+
+static uint64_t mta_connections(const struct conf *conf)
+{
+    uint64_t all = 0;
+    for (size_t i = 0; i < conf->upstream_count; i++)
+        all += conf->upstream[i].max_connections;
+    return all;
+}
+
+/* A session holds one descriptor, and a second one while it has a connection to the MTA. Whoever is
+ * inside must get that: so the crowd is turned away before descriptors are short. */
+static void limit_sessions(struct front *f)
+{
+    struct rlimit files = {0};
+    f->max_sessions = f->conf->max_sessions;
+    if (getrlimit(RLIMIT_NOFILE, &files) != 0 || files.rlim_cur == RLIM_INFINITY)
+        return;
+    uint64_t kept = descriptors_held() + (uint64_t)DESCRIPTORS_SPARE;
+    uint64_t room = files.rlim_cur > kept + 2 ? files.rlim_cur - kept : 2;
+    uint64_t connections = mta_connections(f->conf);
+    uint64_t most = room > 2 * connections ? room - connections : room / 2;
+    if (most >= f->max_sessions)
+        return;
+    f->max_sessions = (unsigned)most;
+    log_say(LOG_LEVEL_WARNING, "max_sessions",
+            "max_sessions is %u, but %llu descriptors are enough for %u sessions only; raise the "
+            "hard limit (ulimit -Hn, LimitNOFILE=)",
+            f->conf->max_sessions, (unsigned long long)files.rlim_cur, f->max_sessions);
+}
+
 static void *run_thread(void *worker)
 {
     worker_run(worker);
@@ -152,6 +194,7 @@ static bool start_workers(struct front *f, struct worker *workers, unsigned coun
             return false;
     for (size_t i = 0; i < f->bundle->socket_count; i++)
         close(f->bundle->socket[i].fd); /* each worker has its duplicate */
+    limit_sessions(f);
     for (unsigned i = 1; i < count; i++)
         if (pthread_create(&workers[i].thread, NULL, run_thread, &workers[i]) != 0)
             return false;

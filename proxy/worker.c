@@ -14,6 +14,7 @@
 
 #define ACCEPT_BURST 32     /* then the sessions get their turn */
 #define ACCEPT_PAUSE_MS 100 /* when descriptors are short: no spinning */
+#define SHORT_LOG_MS 10000  /* and one log line in so long, for all workers */
 #define SETTLE_MS \
     1000 /* an MTA that does not say by then what it offers must not keep clients waiting */
 #define REFUSED_LOG_EVERY 100 /* one log line for so many connections over max_sessions */
@@ -141,10 +142,17 @@ static void on_pause_over(uv_timer_t *pause)
     uv_poll_start(&d->poll, UV_READABLE, on_accept);
 }
 
+static void log_shortage(struct front *f, uint64_t now)
+{
+    uint64_t until = atomic_load(&f->short_until);
+    if (now >= until && atomic_compare_exchange_strong(&f->short_until, &until, now + SHORT_LOG_MS))
+        log_say(LOG_LEVEL_ERROR, "accept_failed",
+                "cannot accept a connection: %s; trying again every moment", strerror(errno));
+}
+
 static void short_of_descriptors(struct doorway *d)
 {
-    log_say(LOG_LEVEL_ERROR, "accept_failed",
-            "cannot accept a connection: %s; pausing for a moment", strerror(errno));
+    log_shortage(d->worker->front, uv_now(&d->worker->loop));
     uv_poll_stop(&d->poll);
     uv_timer_start(&d->pause, on_pause_over, ACCEPT_PAUSE_MS, 0);
 }
@@ -158,7 +166,7 @@ static void refuse_crowd(struct doorway *d, int fd)
     if (d->refused++ % REFUSED_LOG_EVERY == 0)
         log_say(LOG_LEVEL_WARNING, "max_sessions",
                 "a connection was refused: max_sessions (%u) is reached",
-                d->worker->front->conf->max_sessions);
+                d->worker->front->max_sessions);
 }
 
 /* False: nobody waits, or nobody can be let in. */
@@ -171,7 +179,7 @@ static bool accept_one(struct doorway *d)
             short_of_descriptors(d);
         return errno == ECONNABORTED || errno == EINTR;
     }
-    if (atomic_load(&d->worker->front->sessions) >= d->worker->front->conf->max_sessions)
+    if (atomic_load(&d->worker->front->sessions) >= d->worker->front->max_sessions)
         refuse_crowd(d, fd);
     else
         session_open(d->worker, d->port, fd, &from);

@@ -36,7 +36,9 @@ struct front {
     const struct bundle *bundle;
     const struct conf *conf;
     struct port port[CONF_LISTENERS_MAX];
-    atomic_uint sessions; /* of all workers, against max_sessions */
+    atomic_uint sessions;              /* of all workers, against the next */
+    unsigned max_sessions;             /* the key's, or less: as many as the descriptors are for */
+    atomic_uint_least64_t short_until; /* ms: no more lines about missing descriptors till then */
     struct crowd *crowd;
     pthread_mutex_t lock; /* over the two below */
     unsigned learnt_version;
