@@ -192,6 +192,53 @@ def test_one_users_password_is_not_anothers(vestibule, canary, tls):
         assert second.command("AUTH PLAIN " + plain()).code == 235
 
 
+def take_away(vestibule, users, login):
+    users.write_text("".join(line for line in users.read_text().splitlines(True) if not line.startswith(login + ":")))
+    vestibule.reload()
+    vestibule.wait_logged("event=reloaded")
+
+
+@pytest.fixture
+def users(folder, pki):
+    path = folder / "users"
+    path.write_text(pki.users.read_text())
+    path.chmod(0o644)
+    return path
+
+
+def test_a_login_that_was_taken_away_is_sent_away_by_a_reload(start, canary, tls, users):
+    """Not only kept from coming back."""
+    vestibule = start(canary.port, users=users)
+    with vestibule.connect(tls) as session:
+        assert session.login().deliver("r@any.example", MESSAGE).code == 250
+        take_away(vestibule, users, "alice")
+        heard, _ = session.replies()
+        assert [reply.code for reply in heard] == [421]
+    with vestibule.connect(tls) as session:
+        session.ehlo()
+        assert session.command("AUTH PLAIN " + plain()).code == 535
+
+
+def test_a_login_that_was_taken_away_is_cut_however_busy_it_keeps(start, canary, users):
+    """A session at work goes on, but no longer than drain_timeout."""
+    vestibule = start(canary.port, {"server": {"drain_timeout": "1s"}}, users=users)
+    with vestibule.connect() as session:
+        session.login().begin_data("r@any.example")
+        session.send(HEAD)
+        take_away(vestibule, users, "alice")
+        begun = time.monotonic()
+        session.send(b"the rest\r\n.\r\n")
+        assert session.reply().code == 250
+        reply = None
+        while reply != "421 4.3.2" and time.monotonic() - begun < 10:
+            session.send(b"MAIL FROM:<alice@client.test>\r\nRSET\r\n")
+            reply = session.reply()
+            if reply.code == 250:
+                reply = session.reply()
+            time.sleep(0.02)
+        assert time.monotonic() - begun < (2 if not program.SANITIZED else 6)
+
+
 NAMES = ["x) by evil (", "(", ")", '"', "\\", ";", "x;y", "a(b", 'a"b', "x by evil with ESMTPSA id 1", "[127.0.0.1", "[127.0.0.1])",
          "b\u00fccher", "x\\\r", "<a@b>", "a,b", "${run{id}}", "x" * 250, "-", ".", "a..b"]
 
