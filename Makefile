@@ -60,6 +60,9 @@ $(BUILD)/unit/%: test/unit/%.c $(LIBRARY)
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) -Wno-conversion -Wno-missing-prototypes -MMD -MP $(ALL_LDFLAGS) -o $@ $< $(LIBRARY) $(LIBS) -lcmocka
 
+# It makes each allocation fail in turn.
+$(BUILD)/unit/test_short_memory: ALL_LDFLAGS += -Wl,--wrap=malloc,--wrap=calloc,--wrap=strdup,--wrap=strndup
+
 units: $(UNITS)
 
 # Conversations: files with what client, server and MTA say, run over the pure session core.

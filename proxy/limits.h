@@ -18,6 +18,8 @@
 /* Counts. */
 #define LIMIT_REPLIES_PENDING \
     16 /* commands read ahead of a reply that is owed (RFC 2920: bounded) */
+#define LIMIT_NULL_RECIPIENTS \
+    2 /* of the null sender: a notice goes back to one, backscatter to many */
 #define LIMIT_RECIPIENTS \
     1000 /* per message; RFC 5321 4.5.3.1.8 asks for 100; Postfix takes 1,000 */
 #define LIMIT_ERRORS_BEFORE 5 /* bad commands before AUTH, then 421: no client needs more */

@@ -77,7 +77,7 @@ static const char *smtp_check_rcpt(const struct smtp *s, struct command_rcpt *rc
         return SAY_RECIPIENT_UTF8;
     if ((rcpt->extensions & ~s->offered) != 0)
         return SAY_PARAMETER;
-    if (m->accepted >= LIMIT_RECIPIENTS)
+    if (m->accepted >= (m->mail.path.text[0] == '\0' ? LIMIT_NULL_RECIPIENTS : LIMIT_RECIPIENTS))
         return SAY_TOO_MANY;
     return smtp_lacks(s, rcpt->extensions) ? SAY_MTA_LACKS : NULL;
 }
