@@ -16,9 +16,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define LEASE_WAITING_MAX 4096      /* in all; the vault's memory is bounded by it, about 1 MB */
-#define LEASE_WAITING_LOGIN_MAX 256 /* of one login: no login alone can fill the line for others \
-                                     */
+#define LEASE_WAITING_MAX 4096 /* in all; the vault's memory is bounded by it, about 1 MB */
+#define LEASE_WAITING_LOGIN_MAX                                      \
+    256 /* of one login: no login alone can fill the line for others \
+         */
 
 struct lease_line;
 

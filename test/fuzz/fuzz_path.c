@@ -3,8 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "proxy/path.h"
 #include "auth/utf8.h"
+#include "proxy/path.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *in, size_t len);
 

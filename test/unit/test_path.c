@@ -7,8 +7,8 @@
 
 #include <cmocka.h>
 
-#include "proxy/path.h"
 #include "auth/utf8.h"
+#include "proxy/path.h"
 
 #define A10 "aaaaaaaaaa"
 #define A60 A10 A10 A10 A10 A10 A10
