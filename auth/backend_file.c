@@ -8,19 +8,12 @@
 #include <sys/stat.h>
 
 #include "auth/backend.h"
+#include "auth/file_state.h"
 #include "auth/hash_kind.h"
 #include "auth/senders.h"
 #include "auth/users.h"
 
 _Static_assert(USERS_ERROR_MAX == BACKEND_ERROR_MAX, "the sentence is handed on in one buffer");
-
-/* What tells one state of the file from another; all zeros: not there. */
-struct file_state {
-    dev_t device;
-    ino_t inode;
-    off_t size;
-    struct timespec modified;
-};
 
 struct backend_file {
     struct backend base;
@@ -35,26 +28,6 @@ struct backend_file {
 static struct backend_file *file_of(struct backend *b)
 {
     return (struct backend_file *)b;
-}
-
-static struct file_state file_look(const char *path)
-{
-    struct file_state state = {.size = 0};
-    struct stat st;
-
-    if (stat(path, &st) == 0) {
-        state.device = st.st_dev;
-        state.inode = st.st_ino;
-        state.size = st.st_size;
-        state.modified = st.st_mtim;
-    }
-    return state;
-}
-
-static bool file_same(const struct file_state *a, const struct file_state *b)
-{
-    return a->device == b->device && a->inode == b->inode && a->size == b->size &&
-           a->modified.tv_sec == b->modified.tv_sec && a->modified.tv_nsec == b->modified.tv_nsec;
 }
 
 static struct users *file_hold(struct backend_file *f)
@@ -88,8 +61,7 @@ static struct backend *file_open(const char *argument, char error[BACKEND_ERROR_
         return NULL;
     }
     f->base.ops = &backend_file_ops;
-    /* before it is read: a change in between is then seen as one */
-    f->seen = file_look(f->path);
+    f->seen = file_state_of(f->path);
     f->users = users_load(f->path, error);
     if (f->users == NULL || pthread_mutex_init(&f->lock, NULL) != 0) {
         users_release(f->users);
@@ -103,10 +75,10 @@ static struct backend *file_open(const char *argument, char error[BACKEND_ERROR_
 static bool file_refresh(struct backend *b, char error[BACKEND_ERROR_MAX])
 {
     struct backend_file *f = file_of(b);
-    const struct file_state now = file_look(f->path);
+    const struct file_state now = file_state_of(f->path);
     struct users *fresh;
 
-    if (file_same(&now, &f->seen))
+    if (file_state_same(&now, &f->seen))
         return true;
     f->seen = now;
     fresh = users_load(f->path, error);

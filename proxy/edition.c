@@ -68,23 +68,16 @@ static bool load_senders(struct edition *e, char error[EDITION_ERROR_MAX])
     const char *path = e->conf->policy.senders;
     if (path == NULL)
         return true;
-    (void)stat(path, &e->senders_seen); /* before it is read: a change in between is seen as one */
+    e->senders_seen = file_state_of(path);
     e->senders = senders_load(path, error);
     return e->senders != NULL;
 }
 
-static bool same_file(const struct stat *a, const struct stat *b)
-{
-    return a->st_dev == b->st_dev && a->st_ino == b->st_ino && a->st_size == b->st_size &&
-           a->st_mtim.tv_sec == b->st_mtim.tv_sec && a->st_mtim.tv_nsec == b->st_mtim.tv_nsec;
-}
-
 static void refresh_senders(struct edition *e)
 {
-    struct stat now = {0};
+    struct file_state now = file_state_of(e->conf->policy.senders);
     char error[SENDERS_ERROR_MAX];
-    (void)stat(e->conf->policy.senders, &now);
-    if (same_file(&now, &e->senders_seen))
+    if (file_state_same(&now, &e->senders_seen))
         return;
     e->senders_seen = now;
     struct senders *fresh = senders_load(e->conf->policy.senders, error);

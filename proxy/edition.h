@@ -7,9 +7,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include <sys/stat.h>
-
 #include "auth/backend.h"
+#include "auth/file_state.h"
 #include "auth/senders.h"
 #include "conf/conf.h"
 #include "proxy/bundle.h"
@@ -26,8 +25,8 @@ struct edition {
     bool self_signed;
     size_t backend_count;
     struct backend *backend[CONF_BACKENDS_MAX];
-    struct senders *senders;  /* [policy] senders; NULL: none */
-    struct stat senders_seen; /* of that file, when it was looked at last */
+    struct senders *senders;        /* [policy] senders; NULL: none */
+    struct file_state senders_seen; /* of that file, when it was looked at last */
     struct {
         size_t count;
         struct address at[CONF_ADDRESSES_MAX];
