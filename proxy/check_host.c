@@ -1,6 +1,5 @@
 #include "proxy/check_host.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pwd.h>
@@ -103,17 +102,6 @@ static void check_readable(struct check_report *r, const char *const *list, size
         check_say(r, CHECK_OK, "files", "certificates, keys and users can be read by %s", who);
 }
 
-static bool empty_dir(const char *path)
-{
-    DIR *dir = opendir(path);
-    bool found = false;
-    for (struct dirent *e; dir != NULL && !found && (e = readdir(dir)) != NULL;)
-        found = strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0;
-    if (dir != NULL)
-        closedir(dir);
-    return dir != NULL && !found;
-}
-
 /* Missing, or root's and empty: the service makes or takes it at its start. */
 static bool dir_to_come(const struct conf *conf)
 {
@@ -121,7 +109,7 @@ static bool dir_to_come(const struct conf *conf)
     char parent[1024];
     if (stat(conf->state_dir, &st) == 0)
         return conf->user != NULL && geteuid() == 0 && S_ISDIR(st.st_mode) && st.st_uid == 0 &&
-               empty_dir(conf->state_dir);
+               privileges_dir_empty(conf->state_dir);
     snprintf(parent, sizeof parent, "%s", conf->state_dir);
     char *slash = strrchr(parent, '/');
     if (slash != NULL)

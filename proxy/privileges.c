@@ -104,7 +104,7 @@ bool privileges_drop_front(void)
     return true;
 }
 
-static bool empty(const char *path)
+bool privileges_dir_empty(const char *path)
 {
     DIR *dir = opendir(path);
     bool found = false;
@@ -120,7 +120,8 @@ static bool empty(const char *path)
 static void give_dir(const char *path, const struct stat *st, const char *user)
 {
     const struct passwd *to = user != NULL && geteuid() == 0 ? getpwnam(user) : NULL;
-    if (to != NULL && st->st_uid == 0 && empty(path) && chown(path, to->pw_uid, to->pw_gid) != 0)
+    if (to != NULL && st->st_uid == 0 && privileges_dir_empty(path) &&
+        chown(path, to->pw_uid, to->pw_gid) != 0)
         log_say(LOG_LEVEL_WARNING, "state_dir", "cannot give %s to %s: %s", path, user,
                 strerror(errno));
 }

@@ -25,6 +25,9 @@ bool privileges_transparent(void);
  */
 bool privileges_drop_front(void);
 
+/* False also when it cannot be looked into. */
+bool privileges_dir_empty(const char *path);
+
 /* A directory that `user` (NULL: whoever we are) can write, made if it is missing, mode 0700. */
 bool privileges_own_dir(const char *path, const char *user, char error[PRIVILEGES_ERROR_MAX]);
 

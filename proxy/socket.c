@@ -51,9 +51,7 @@ enum socket_status socket_discard(int fd)
     return n == 0 ? SOCKET_ENDED : failure();
 }
 
-/* Replies are small and must not wait for an acknowledgement (Nagle); a peer that vanished must be
- * noticed. */
-static void tune(int fd)
+void socket_tune(int fd)
 {
     int on = 1;
     (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
@@ -66,8 +64,13 @@ int socket_accept(int listening, struct address *peer)
     int fd = accept4(listening, (struct sockaddr *)&peer->storage, &peer->len,
                      SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd >= 0)
-        tune(fd);
+        socket_tune(fd);
     return fd;
+}
+
+bool socket_begin(int fd, const struct address *to)
+{
+    return connect(fd, (const struct sockaddr *)&to->storage, to->len) == 0 || errno == EINPROGRESS;
 }
 
 int socket_connect(const struct address *to)
@@ -75,8 +78,8 @@ int socket_connect(const struct address *to)
     int fd = socket(to->storage.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return -1;
-    tune(fd);
-    if (connect(fd, (const struct sockaddr *)&to->storage, to->len) == 0 || errno == EINPROGRESS)
+    socket_tune(fd);
+    if (socket_begin(fd, to))
         return fd;
     int saved = errno;
     close(fd);

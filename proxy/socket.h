@@ -28,6 +28,13 @@ enum socket_status socket_discard(int fd);
 /* -1 with errno: EAGAIN when nobody waits. */
 int socket_accept(int listening, struct address *peer);
 
+/* Replies are small and must not wait for an acknowledgement (Nagle); a peer that vanished must be
+ * noticed. */
+void socket_tune(int fd);
+
+/* False with errno: it failed at once. */
+bool socket_begin(int fd, const struct address *to);
+
 /* Starts a connection; -1 with errno. */
 int socket_connect(const struct address *to);
 

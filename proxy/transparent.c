@@ -2,25 +2,19 @@
 
 #include <errno.h>
 #include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-static bool ipv4(const uint8_t octets[16])
-{
-    struct address a;
-    address_from_octets(&a, octets, 0);
-    return a.storage.ss_family == AF_INET;
-}
+#include "proxy/network.h"
+#include "proxy/socket.h"
 
 /* A port for each pair of addresses, not one of the few for all of them. */
 static bool borrow(int fd, const struct address *from)
 {
     int on = 1;
     bool v4 = from->storage.ss_family == AF_INET;
-    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    (void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+    socket_tune(fd);
     (void)setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof on);
     return setsockopt(fd, v4 ? IPPROTO_IP : IPPROTO_IPV6, v4 ? IP_TRANSPARENT : IPV6_TRANSPARENT,
                       &on, sizeof on) == 0 &&
@@ -52,10 +46,10 @@ bool transparent_target(struct address *out, const struct address *mta, size_t c
     for (size_t i = 0; i < count; i++) {
         uint8_t octets[16];
         address_octets(octets, &mta[i]);
-        if (ipv4(octets) != ipv4(source))
+        if (network_is_v4(octets) != network_is_v4(source))
             continue;
         *out = mta[i]; /* as it is: a link-local one has a scope, too */
-        if (ipv4(octets))
+        if (network_is_v4(octets))
             address_from_octets(out, octets, address_port(&mta[i]));
         return true;
     }
@@ -64,5 +58,5 @@ bool transparent_target(struct address *out, const struct address *mta, size_t c
 
 const char *transparent_family(const uint8_t source[16])
 {
-    return ipv4(source) ? "IPv4" : "IPv6";
+    return network_is_v4(source) ? "IPv4" : "IPv6";
 }

@@ -1,8 +1,6 @@
 #include "proxy/upstream.h"
 
-#include <errno.h>
 #include <stdlib.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "proxy/socket.h"
@@ -135,11 +133,6 @@ struct upstream *upstream_open(uv_loop_t *loop, const struct upstream_target *ta
     return u;
 }
 
-static bool begin(int fd, const struct address *to)
-{
-    return connect(fd, (const struct sockaddr *)&to->storage, to->len) == 0 || errno == EINPROGRESS;
-}
-
 struct upstream *upstream_open_with(uv_loop_t *loop, const struct upstream_target *target, int fd,
                                     const struct address *to, upstream_cb *cb, void *owner)
 {
@@ -150,7 +143,7 @@ struct upstream *upstream_open_with(uv_loop_t *loop, const struct upstream_targe
     }
     u->once = true;
     u->fd = fd;
-    if (!begin(fd, to) || !watch(u)) {
+    if (!socket_begin(fd, to) || !watch(u)) {
         drop_socket(u);
         uv_timer_start(&u->timer, on_timer, 0, 0); /* the callback is never called from within */
     }
