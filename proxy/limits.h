@@ -28,8 +28,6 @@
     100 /* BDATs of a message that may be of any size; from then on they must \
            bring, on average, */
 #define LIMIT_CHUNK_AVERAGE 64 /* octets: each costs us a command */
-#define LIMIT_CHUNK_REFUSED \
-    52428800 /* octets that are thrown away for a stranger where no message size is known */
 #define LIMIT_JUNK \
     100 /* NOOP, RSET, EHLO, VRFY and the like in a row that move no mail (Postfix: the same) */
 

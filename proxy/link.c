@@ -308,8 +308,6 @@ void link_release(struct link *l)
 {
     if (--l->holds > 0)
         return;
-    buf_consume_secret(&l->in, buf_len(&l->in));
-    buf_consume_secret(&l->out, buf_len(&l->out));
     buf_clear(&l->in);
     buf_clear(&l->out);
     close(l->fd);

@@ -65,7 +65,6 @@ void session_close(struct session *s)
     worker_forget(s->worker, s->number);
     tls_engine_free(s->tls);
     smtp_free(s->smtp);
-    buf_consume_secret(&s->from_client, buf_len(&s->from_client));
     struct buf *all[] = {&s->wire_in, &s->wire_out, &s->from_client, &s->to_client};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         buf_clear(all[i]);
@@ -287,9 +286,7 @@ static bool wants_to_read(struct session *s)
         return !s->asked && buf_len(&s->wire_in) == 0;
     case PHASE_TALK: {
         struct smtp_io io = session_io(s);
-        return smtp_reads_client(s->smtp, &io) &&
-               buf_len(s->tls != NULL ? &s->wire_in : &s->from_client) <
-                   (s->tls != NULL ? 1 : (size_t)LIMIT_CLIENT_IN);
+        return smtp_reads_client(s->smtp, &io) && (s->tls == NULL || buf_len(&s->wire_in) == 0);
     }
     case PHASE_PROXY:
     case PHASE_LINGER:

@@ -6,13 +6,6 @@
 #include "proxy/limits.h"
 #include "proxy/socket.h"
 
-/* Ciphertext goes straight to the socket when nothing waits before it. */
-static bool wire_send(struct session *s, size_t len)
-{
-    s->octets_out += len;
-    return len == 0 || buf_append(&s->wire_out, s->worker->scratch, len);
-}
-
 struct tls_wire session_wire(struct session *s)
 {
     size_t room = buf_room(&s->wire_out);
@@ -27,7 +20,8 @@ struct tls_wire session_wire(struct session *s)
 bool session_wire_done(struct session *s, const struct tls_wire *wire)
 {
     buf_consume(&s->wire_in, wire->in_used);
-    return wire_send(s, wire->out_len);
+    s->octets_out += wire->out_len;
+    return buf_append(&s->wire_out, s->worker->scratch, wire->out_len);
 }
 
 static bool encrypt(struct session *s)
@@ -52,7 +46,6 @@ static bool encrypt(struct session *s)
     return moved;
 }
 
-/* False: nothing went. Sets client_ended's harder sibling when the socket is broken. */
 bool session_drain_queue(struct session *s, struct buf *queue, bool *broken)
 {
     if (!s->writable || buf_len(queue) == 0)
@@ -129,8 +122,6 @@ static bool decrypt(struct session *s, bool *broken)
     size_t got = 0;
     enum tls_status status = tls_engine_read(s->tls, &wire, plain, room, &got);
     buf_commit(&s->from_client, got);
-    if (buf_len(&s->from_client) == 0)
-        buf_clear(&s->from_client);
     bool moved = got > 0 || wire.in_used > 0 || wire.out_len > 0;
     if (!session_wire_done(s, &wire))
         *broken = true;
@@ -146,7 +137,7 @@ static bool decrypt(struct session *s, bool *broken)
 bool session_take_client(struct session *s, bool *broken)
 {
     struct smtp_io io = session_io(s);
-    if (!smtp_reads_client(s->smtp, &io) || buf_room(&s->from_client) == 0)
+    if (!smtp_reads_client(s->smtp, &io))
         return false;
     if (s->tls == NULL)
         return refill(s, &s->from_client, broken);

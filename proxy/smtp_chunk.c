@@ -76,9 +76,7 @@ static void smtp_chunk_accept(struct smtp *s, struct smtp_io *io)
 /* What a stranger sends is thrown away for him, but not without end. */
 static bool smtp_chunk_too_long(const struct smtp *s)
 {
-    uint64_t limit = capabilities_size(s->known, s->rules->max_size);
-
-    return !smtp_may_forward(s) && s->chunk.left > (limit != 0 ? limit : LIMIT_CHUNK_REFUSED);
+    return !smtp_may_forward(s) && s->chunk.left > capabilities_size(s->known, s->rules->max_size);
 }
 
 const char *smtp_do_bdat(struct smtp *s, struct smtp_io *io, const struct smtp_line *line)

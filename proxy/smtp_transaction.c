@@ -32,7 +32,7 @@ bool smtp_too_big(const struct capabilities *mta, const struct smtp *s,
 {
     uint64_t limit = capabilities_size(mta, s->rules->max_size);
 
-    return mail->size_given && limit != 0 && mail->size > limit;
+    return mail->size_given && mail->size > limit;
 }
 
 /* The transaction is over; if message data had begun, the log hears of it. */

@@ -152,7 +152,6 @@ static int make_bundle(const struct edition *e, const struct listen_set *sockets
     struct buf bytes;
     buf_init(&bytes, BUNDLE_MAX);
     int fd = bundle_encode(&bytes, b) ? write_memory_file(&bytes) : -1;
-    buf_consume_secret(&bytes, buf_len(&bytes));
     buf_clear(&bytes);
     explicit_bzero(b, sizeof *b);
     free(b);
