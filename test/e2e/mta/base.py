@@ -103,6 +103,7 @@ class Mta:
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix=f"vestibule-{self.name}-"))
         self.folder.chmod(0o755)
         self.port = net.free_port()
+        self.daemon = None
         self.mail = self.folder / "mail"
         for part in ("new", "cur", "tmp"):
             (self.mail / part).mkdir(parents=True)
@@ -111,7 +112,12 @@ class Mta:
         raise NotImplementedError
 
     def stop(self):
-        raise NotImplementedError
+        if self.daemon is None:
+            return
+        self.daemon.terminate()
+        self.daemon.wait(10)
+        self.daemon = None
+        net.wait_until_closed(self.port)
 
     def queue(self):
         """Files of messages that are not delivered yet, or only half received."""

@@ -3,7 +3,6 @@
 import os
 import subprocess
 
-import net
 from mta import base
 
 CONFIGURATION = """\
@@ -69,7 +68,6 @@ class Exim(base.Mta):
         os.chown(self.folder, owner.pw_uid, owner.pw_gid)
         (self.folder / "exim.conf").write_text(
             CONFIGURATION.format(folder=self.folder, program=self.program, port=self.port))
-        self.daemon = None
 
     def start(self):
         environment = {"PATH": "/usr/bin:/bin", "LD_LIBRARY_PATH": self.libraries}
@@ -77,14 +75,6 @@ class Exim(base.Mta):
                                        env=environment, start_new_session=True, stdin=subprocess.DEVNULL,
                                        stdout=subprocess.DEVNULL, stderr=(self.folder / "log/stderr").open("w"))
         self.wait_started()
-
-    def stop(self):
-        if self.daemon is None:
-            return
-        self.daemon.terminate()
-        self.daemon.wait(10)
-        self.daemon = None
-        net.wait_until_closed(self.port)
 
     def queue(self):
         return [str(path) for part in ("input", "msglog") for path in (self.folder / "spool" / part).rglob("*")

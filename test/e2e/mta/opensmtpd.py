@@ -4,7 +4,6 @@ import os
 import pwd
 import subprocess
 
-import net
 from mta import base
 
 CONFIGURATION = """\
@@ -53,7 +52,6 @@ class OpenSMTPD(base.Mta):
         (self.folder / "resolv.conf").write_text("lookup file\n")
         (self.folder / "hosts").write_text("127.0.0.1 localhost\n::1 localhost\n")
         (self.folder / "start").write_text(START.format(**values))
-        self.daemon = None
 
     def start(self):
         self.daemon = subprocess.Popen(["unshare", "--mount", "sh", self.folder / "start"], start_new_session=True,
@@ -61,14 +59,6 @@ class OpenSMTPD(base.Mta):
                                        stdin=subprocess.DEVNULL, stdout=(self.folder / "log/output").open("w"),
                                        stderr=subprocess.STDOUT)
         self.wait_started()
-
-    def stop(self):
-        if self.daemon is None:
-            return
-        self.daemon.terminate()
-        self.daemon.wait(10)
-        self.daemon = None
-        net.wait_until_closed(self.port)
 
     def queue(self):
         return [str(path) for part in ("incoming", "queue") for path in (self.folder / "spool" / part).rglob("*")

@@ -4,7 +4,6 @@ import os
 import pwd
 import subprocess
 
-import net
 from mta import base
 
 CONFIGURATION = """\
@@ -68,7 +67,6 @@ class Sendmail(base.Mta):
             subprocess.run(["m4", f"-D_CF_DIR_={values['cf']}/", self.folder / "sendmail.mc"], check=True, stdout=made,
                            stderr=subprocess.DEVNULL, timeout=20)
         (self.folder / "hosts").write_text("127.0.0.1 legacy.test localhost\n")
-        self.daemon = None
 
     def start(self):
         """In a host name of its own: for one without a dot it would sleep a minute."""
@@ -79,14 +77,6 @@ class Sendmail(base.Mta):
                                        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                                        stderr=(self.folder / "log/stderr").open("w"))
         self.wait_started()
-
-    def stop(self):
-        if self.daemon is None:
-            return
-        self.daemon.terminate()
-        self.daemon.wait(10)
-        self.daemon = None
-        net.wait_until_closed(self.port)
 
     def queue(self):
         return [str(path) for path in (self.folder / "queue").rglob("*") if path.is_file()]
