@@ -35,13 +35,15 @@ static void backend_explain(char error[BACKEND_ERROR_MAX], const char *spec, siz
              shown, spec);
 }
 
-struct backend *backend_open(const char *spec, char error[BACKEND_ERROR_MAX])
+struct backend *backend_open(const char *spec, const struct backend_settings *settings,
+                             char error[BACKEND_ERROR_MAX])
 {
     const size_t len = strcspn(spec, ":");
 
     for (size_t i = 0; i < sizeof backend_kinds / sizeof backend_kinds[0]; i++) {
         if (spec[len] == ':' && backend_is(backend_kinds[i]->scheme, spec, len))
-            return backend_kinds[i]->open(spec + len + 1, error);
+            return backend_kinds[i]->open(backend_kinds[i]->scheme, spec + len + 1, settings,
+                                          error);
     }
     backend_explain(error, spec, len);
     return NULL;

@@ -51,8 +51,11 @@ static void file_swap(struct backend_file *f, struct users *fresh)
     users_release(old);
 }
 
-static struct backend *file_open(const char *argument, char error[BACKEND_ERROR_MAX])
+static struct backend *file_open(const char *scheme, const char *argument,
+                                 const struct backend_settings *settings,
+                                 char error[BACKEND_ERROR_MAX])
 {
+    (void)scheme, (void)settings;
     struct backend_file *f = calloc(1, sizeof *f);
 
     if (f == NULL || (f->path = strdup(argument)) == NULL) {
@@ -88,6 +91,12 @@ static bool file_refresh(struct backend *b, char error[BACKEND_ERROR_MAX])
     return true;
 }
 
+static unsigned file_mechanisms(struct backend *b)
+{
+    (void)b;
+    return SASL_PLAIN | SASL_LOGIN;
+}
+
 static enum backend_verdict file_check(const char *hash, const char *password)
 {
     struct crypt_data *data = calloc(1, sizeof *data);
@@ -112,7 +121,7 @@ static enum backend_verdict file_verify(struct backend *b, const struct sasl_cre
     struct users *u = file_hold(file_of(b));
     const char *hash = users_hash(u, c->login);
     const bool usable = hash != NULL && !hash_locked(hash);
-    enum backend_verdict verdict = file_check(usable ? hash : users_decoy(u), c->password);
+    enum backend_verdict verdict = file_check(usable ? hash : users_decoy(u), c->secret);
 
     if (!usable && verdict == BACKEND_ACCEPTED)
         verdict = BACKEND_REJECTED;
@@ -177,6 +186,7 @@ const struct backend_ops backend_file_ops = {
     .scheme = "file",
     .open = file_open,
     .refresh = file_refresh,
+    .mechanisms = file_mechanisms,
     .verify = file_verify,
     .owns = file_owns,
     .describe = file_describe,

@@ -8,9 +8,7 @@
 
 #include "auth/utf8.h"
 
-/* RFC 4954 4.: an exchange of 12,288 octets must be taken; a longer one was never a credential of
- * ours. */
-enum { SASL_RESPONSE_MAX = 12288, SASL_DECODED_MAX = SASL_RESPONSE_MAX / 4 * 3 };
+enum { SASL_DECODED_MAX = SASL_SECRET_MAX };
 
 struct sasl_decoded {
     size_t len;
@@ -87,8 +85,10 @@ static bool sasl_decode(struct sasl_decoded *out, const char *text, size_t len)
            sasl_canonical(out, text, len);
 }
 
-static bool sasl_login_fits(const uint8_t *login, size_t len)
+bool sasl_login_fits(const void *text, size_t len)
 {
+    const uint8_t *login = text;
+
     if (len == 0 || len > SASL_LOGIN_MAX)
         return false;
     for (size_t i = 0; i < len; i++) {
@@ -98,8 +98,10 @@ static bool sasl_login_fits(const uint8_t *login, size_t len)
     return utf8_ok(login, len);
 }
 
-static bool sasl_password_fits(const uint8_t *password, size_t len)
+bool sasl_password_fits(const void *text, size_t len)
 {
+    const uint8_t *password = text;
+
     if (len == 0 || len > SASL_PASSWORD_MAX)
         return false;
     for (size_t i = 0; i < len; i++) {
@@ -123,9 +125,9 @@ static bool sasl_set_password(struct sasl *s, const uint8_t *password, size_t le
 {
     if (!sasl_password_fits(password, len))
         return false;
-    memcpy(s->credential.password, password, len);
-    s->credential.password[len] = '\0';
-    s->credential.password_len = len;
+    memcpy(s->credential.secret, password, len);
+    s->credential.secret[len] = '\0';
+    s->credential.secret_len = len;
     return true;
 }
 
@@ -209,9 +211,10 @@ enum sasl_status sasl_step(struct sasl *s, const char *response, size_t len)
     return sasl_settle(s, sasl_answer(s, response, len));
 }
 
-enum sasl_status sasl_start(struct sasl *s, enum sasl_mechanism mechanism, const char *initial,
-                            size_t len)
+enum sasl_status sasl_start(struct sasl *s, enum sasl_mechanism mechanism, const char *external,
+                            const char *initial, size_t len)
 {
+    (void)external;
     sasl_wipe(s);
     s->mechanism = mechanism;
     if (initial == NULL)

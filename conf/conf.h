@@ -125,7 +125,36 @@ enum conf_newline { CONF_NORMALIZE, CONF_REJECT };
 enum conf_log_target { CONF_LOG_STDERR, CONF_LOG_SYSLOG };
 enum conf_log_format { CONF_LOG_LOGFMT, CONF_LOG_JSON };
 enum conf_log_level { CONF_LOG_DEBUG, CONF_LOG_INFO, CONF_LOG_WARNING, CONF_LOG_ERROR };
-enum conf_mechanism { CONF_PLAIN = 1 << 0, CONF_LOGIN = 1 << 1 };
+enum conf_login_domain { CONF_LOGIN_KEEP, CONF_LOGIN_STRIP };
+/* In the order of auth/sasl.h. */
+enum conf_mechanism {
+    CONF_PLAIN = 1 << 0,
+    CONF_LOGIN = 1 << 1,
+    CONF_SCRAM_SHA_256 = 1 << 2,
+    CONF_SCRAM_SHA_256_PLUS = 1 << 3,
+    CONF_OAUTHBEARER = 1 << 4,
+    CONF_XOAUTH2 = 1 << 5,
+    CONF_EXTERNAL = 1 << 6,
+    CONF_SCRAM_SHA_1 = 1 << 7,
+    CONF_SCRAM_SHA_1_PLUS = 1 << 8,
+    CONF_CRAM_MD5 = 1 << 9,
+    CONF_DIGEST_MD5 = 1 << 10,
+    CONF_NTLM = 1 << 11,
+    CONF_GSSAPI = 1 << 12,
+    CONF_GSS_SPNEGO = 1 << 13,
+    CONF_OTP = 1 << 14,
+};
+
+/* [oauth]; strings NULL where not given. It is on when jwks or introspection is. */
+struct conf_oauth {
+    const char *jwks; /* a file or an https URL */
+    const char *issuer;
+    const char *audience;
+    const char *login_claim;
+    const char *introspection; /* a URL */
+    const char *client_id;
+    const char *client_secret_file;
+};
 
 struct conf_policy {
     bool sender_login;   /* MAIL FROM must be an address of the login */
@@ -146,6 +175,7 @@ struct conf {
     const char *state_dir;
     unsigned max_sessions;
     uint64_t drain_timeout;
+    const char *control; /* a socket's path; NULL: state_dir/control */
     /* [tls] */
     size_t certificate_count; /* 0: a self-signed one in state_dir */
     struct conf_certificate certificate[CONF_CERTIFICATES_MAX];
@@ -154,6 +184,7 @@ struct conf {
     const char *groups;
     const char *ticket_keys; /* a file; NULL: made and rotated */
     uint64_t handshake_timeout;
+    const char *client_ca; /* a file of PEM certificates; NULL: clients are not asked for theirs */
     /* [listener NAME] */
     size_t listener_count;
     struct conf_listener listener[CONF_LISTENERS_MAX];
@@ -163,6 +194,18 @@ struct conf {
     unsigned mechanisms;                    /* enum conf_mechanism bits */
     uint64_t failure_delay;
     unsigned max_failures;
+    uint64_t cache;            /* how long a success is remembered; 0: not at all */
+    struct conf_rate lockout;  /* distinct wrong passwords; count 0: no lock-out */
+    const char *default_realm; /* NULL: none */
+    enum conf_login_domain login_domain;
+    bool login_lower; /* ASCII letters of a login to lower case */
+    /* of backends that ask another server; NULL where not given */
+    const char *ca; /* a file of PEM certificates */
+    const char *ldap_bind_dn;
+    const char *ldap_bind_password_file;
+    const char *http_header_file;
+    /* [oauth] */
+    struct conf_oauth oauth;
     /* [upstream NAME]; [upstream] alone is "mta" */
     size_t upstream_count;
     struct conf_upstream upstream[CONF_UPSTREAMS_MAX];

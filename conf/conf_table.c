@@ -8,6 +8,7 @@ const struct conf_section conf_section[CONF_SECTIONS] = {
     [CONF_SECTION_SERVER] = {"server", false, NULL, 1, false},
     [CONF_SECTION_TLS] = {"tls", false, NULL, 1, false},
     [CONF_SECTION_AUTH] = {"auth", false, NULL, 1, false},
+    [CONF_SECTION_OAUTH] = {"oauth", false, NULL, 1, false},
     [CONF_SECTION_UPSTREAM] = {"upstream", true, "mta", CONF_UPSTREAMS_MAX, false},
     [CONF_SECTION_LISTENER] = {"listener", true, NULL, CONF_LISTENERS_MAX, false},
     [CONF_SECTION_MESSAGE] = {"message", false, NULL, 1, false},
@@ -30,11 +31,25 @@ static const struct conf_choice listener_auth[] = {{"required", CONF_AUTH_REQUIR
                                                    {"optional", CONF_AUTH_OPTIONAL},
                                                    {"none", CONF_AUTH_NONE},
                                                    {NULL, 0}};
-static const struct conf_choice mechanisms[] = {
-    {"PLAIN", CONF_PLAIN},           {"LOGIN", CONF_LOGIN},
-    {"SCRAM-SHA-256", CONF_NOT_YET}, {"SCRAM-SHA-256-PLUS", CONF_NOT_YET},
-    {"OAUTHBEARER", CONF_NOT_YET},   {"XOAUTH2", CONF_NOT_YET},
-    {"EXTERNAL", CONF_NOT_YET},      {NULL, 0}};
+static const struct conf_choice mechanisms[] = {{"PLAIN", CONF_PLAIN},
+                                                {"LOGIN", CONF_LOGIN},
+                                                {"SCRAM-SHA-256", CONF_SCRAM_SHA_256},
+                                                {"SCRAM-SHA-256-PLUS", CONF_SCRAM_SHA_256_PLUS},
+                                                {"OAUTHBEARER", CONF_OAUTHBEARER},
+                                                {"XOAUTH2", CONF_XOAUTH2},
+                                                {"EXTERNAL", CONF_EXTERNAL},
+                                                {"SCRAM-SHA-1", CONF_SCRAM_SHA_1},
+                                                {"SCRAM-SHA-1-PLUS", CONF_SCRAM_SHA_1_PLUS},
+                                                {"CRAM-MD5", CONF_CRAM_MD5},
+                                                {"DIGEST-MD5", CONF_DIGEST_MD5},
+                                                {"NTLM", CONF_NTLM},
+                                                {"GSSAPI", CONF_GSSAPI},
+                                                {"GSS-SPNEGO", CONF_GSS_SPNEGO},
+                                                {"OTP", CONF_OTP},
+                                                {NULL, 0}};
+static const struct conf_choice login_domain[] = {
+    {"keep", CONF_LOGIN_KEEP}, {"strip", CONF_LOGIN_STRIP}, {NULL, 0}};
+static const struct conf_choice login_case[] = {{"keep", false}, {"lower", true}, {NULL, 0}};
 static const struct conf_choice upstream_tls[] = {
     {"none", 0}, {"starttls", CONF_NOT_YET}, {"implicit", CONF_NOT_YET}, {NULL, 0}};
 static const struct conf_choice identity[] = {{"received", CONF_IDENTITY_RECEIVED},
@@ -92,7 +107,7 @@ const struct conf_key conf_key[] = {
     {CONF_SECTION_SERVER, "state_dir", &conf_type_path, IN(conf, state_dir), "/var/lib/vestibule", NULL, 0, 0, NULL},
     {CONF_SECTION_SERVER, "max_sessions", &conf_type_number, IN(conf, max_sessions), "10000", NULL, 1, 1000000, NULL},
     {CONF_SECTION_SERVER, "drain_timeout", &conf_type_time, IN(conf, drain_timeout), "60s", NULL, 0, 24 * HOUR, NULL},
-    NOT_YET(CONF_SECTION_SERVER, "control"),
+    {CONF_SECTION_SERVER, "control", &conf_type_path, IN(conf, control), NULL, "control in state_dir", 0, 0, NULL},
 
     {CONF_SECTION_TLS, "certificate", &conf_type_certificates, NOWHERE, NULL, "a self-signed one, made and kept in state_dir", 0, 0, NULL},
     {CONF_SECTION_TLS, "min_version", &conf_type_choice, IN(conf, min_version), "1.2", NULL, 0, 0, versions},
@@ -100,14 +115,29 @@ const struct conf_key conf_key[] = {
     {CONF_SECTION_TLS, "groups", &conf_type_joined, IN(conf, groups), NULL, "BoringSSL's", 0, 0, NULL},
     {CONF_SECTION_TLS, "ticket_keys", &conf_type_path, IN(conf, ticket_keys), NULL, "made and rotated", 0, 0, NULL},
     {CONF_SECTION_TLS, "handshake_timeout", &conf_type_time, IN(conf, handshake_timeout), "10s", NULL, 100, 10 * MINUTE, NULL},
-    NOT_YET(CONF_SECTION_TLS, "client_ca"),
+    {CONF_SECTION_TLS, "client_ca", &conf_type_path, IN(conf, client_ca), NULL, "clients are not asked for a certificate", 0, 0, NULL},
 
     {CONF_SECTION_AUTH, "backend", &conf_type_backends, NOWHERE, "file:/etc/vestibule/users", NULL, 0, 0, NULL},
-    {CONF_SECTION_AUTH, "mechanisms", &conf_type_set, IN(conf, mechanisms), "PLAIN LOGIN", NULL, 0, 0, mechanisms},
+    {CONF_SECTION_AUTH, "mechanisms", &conf_type_set, IN(conf, mechanisms), "PLAIN LOGIN SCRAM-SHA-256 SCRAM-SHA-256-PLUS OAUTHBEARER XOAUTH2 EXTERNAL SCRAM-SHA-1 SCRAM-SHA-1-PLUS CRAM-MD5 DIGEST-MD5 NTLM GSSAPI GSS-SPNEGO OTP", NULL, 0, 0, mechanisms},
     {CONF_SECTION_AUTH, "failure_delay", &conf_type_time, IN(conf, failure_delay), "2s", NULL, 0, 16 * SECOND, NULL},
     {CONF_SECTION_AUTH, "max_failures", &conf_type_number, IN(conf, max_failures), "3", NULL, 1, 100, NULL},
-    NOT_YET(CONF_SECTION_AUTH, "cache"),
-    NOT_YET(CONF_SECTION_AUTH, "lockout"),
+    {CONF_SECTION_AUTH, "cache", &conf_type_time, IN(conf, cache), "60s", NULL, 0, HOUR, NULL},
+    {CONF_SECTION_AUTH, "lockout", &conf_type_rate, IN(conf, lockout), "20/10m", NULL, SECOND, 24 * HOUR, NULL},
+    {CONF_SECTION_AUTH, "default_realm", &conf_type_hostname, IN(conf, default_realm), NULL, "none", 0, 0, NULL},
+    {CONF_SECTION_AUTH, "login_domain", &conf_type_choice, IN(conf, login_domain), "keep", NULL, 0, 0, login_domain},
+    {CONF_SECTION_AUTH, "login_case", &conf_type_choice, IN(conf, login_lower), "keep", NULL, 0, 0, login_case},
+    {CONF_SECTION_AUTH, "ca", &conf_type_path, IN(conf, ca), NULL, "the system's", 0, 0, NULL},
+    {CONF_SECTION_AUTH, "ldap_bind_dn", &conf_type_plain, IN(conf, ldap_bind_dn), NULL, "anonymous", 0, 0, NULL},
+    {CONF_SECTION_AUTH, "ldap_bind_password_file", &conf_type_path, IN(conf, ldap_bind_password_file), NULL, "none", 0, 0, NULL},
+    {CONF_SECTION_AUTH, "http_header_file", &conf_type_path, IN(conf, http_header_file), NULL, "none", 0, 0, NULL},
+
+    {CONF_SECTION_OAUTH, "jwks", &conf_type_plain, IN(conf, oauth.jwks), NULL, "no JWT is taken", 0, 0, NULL},
+    {CONF_SECTION_OAUTH, "issuer", &conf_type_plain, IN(conf, oauth.issuer), NULL, "must be given with jwks", 0, 0, NULL},
+    {CONF_SECTION_OAUTH, "audience", &conf_type_plain, IN(conf, oauth.audience), NULL, "must be given with jwks", 0, 0, NULL},
+    {CONF_SECTION_OAUTH, "login_claim", &conf_type_plain, IN(conf, oauth.login_claim), "email", NULL, 0, 0, NULL},
+    {CONF_SECTION_OAUTH, "introspection", &conf_type_plain, IN(conf, oauth.introspection), NULL, "no server is asked", 0, 0, NULL},
+    {CONF_SECTION_OAUTH, "client_id", &conf_type_plain, IN(conf, oauth.client_id), NULL, "none", 0, 0, NULL},
+    {CONF_SECTION_OAUTH, "client_secret_file", &conf_type_path, IN(conf, oauth.client_secret_file), NULL, "none", 0, 0, NULL},
 
     {CONF_SECTION_UPSTREAM, "address", &conf_type_addresses, IN(conf_upstream, address), "127.0.0.1:25", NULL, 0, 0, NULL},
     {CONF_SECTION_UPSTREAM, "tls", &conf_type_choice, NOWHERE, "none", NULL, 0, 0, upstream_tls},

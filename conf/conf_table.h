@@ -13,6 +13,7 @@ enum conf_section_id {
     CONF_SECTION_SERVER,
     CONF_SECTION_TLS,
     CONF_SECTION_AUTH,
+    CONF_SECTION_OAUTH,
     CONF_SECTION_UPSTREAM,
     CONF_SECTION_LISTENER,
     CONF_SECTION_MESSAGE,
@@ -56,7 +57,7 @@ struct conf_key {
     const struct conf_choice *choices;
 };
 
-#define CONF_KEYS_MAX 64
+#define CONF_KEYS_MAX 96
 extern const struct conf_key conf_key[];
 extern const size_t conf_key_count;
 

@@ -127,9 +127,16 @@ static bool set_path(const struct conf_target *to, const struct conf_key *key, c
                     "a path; it starts with / and holds no blank and no comma", why);
 }
 
+static bool set_plain(const struct conf_target *to, const struct conf_key *key, const char *value,
+                      char *why)
+{
+    return set_text(to, key, value, true, "text", why);
+}
+
 const struct conf_type conf_type_hostname = {set_hostname, NULL, write_text};
 const struct conf_type conf_type_account = {set_account, NULL, write_text};
 const struct conf_type conf_type_path = {set_path, NULL, write_text};
+const struct conf_type conf_type_plain = {set_plain, NULL, write_text};
 
 /* Numbers. */
 
@@ -518,23 +525,40 @@ const struct conf_type conf_type_certificates = {set_certificates, clear_certifi
 
 /* Backends. */
 
+static bool is_word(const char *spec, size_t len, const char *word)
+{
+    return strlen(word) == len && strncmp(spec, word, len) == 0;
+}
+
+/* Whether there is such a file, socket, service or server is found out by whoever opens it. */
 static bool backend_ok(const char *spec, char *why)
 {
-    static const char *const later[] = {"dovecot", "saslauthd", "pam",   "imap",  "imaps",
-                                        "pop3",    "pop3s",     "smtp",  "smtps", "ldap",
-                                        "ldaps",   "http",      "https", NULL};
+    static const char *const paths[] = {"file", "dovecot", "saslauthd"};
+    static const char *const urls[] = {"imap",  "imaps", "pop3",  "pop3s", "smtp",
+                                       "smtps", "ldap",  "ldaps", "http",  "https"};
     size_t scheme = strcspn(spec, ":");
-    for (size_t i = 0; later[i] != NULL; i++) {
-        if (strlen(later[i]) == scheme && strncmp(spec, later[i], scheme) == 0)
-            return conf_type_wrong(why, "%s: is not supported yet; use file:/etc/vestibule/users",
-                                   later[i]);
-    }
-    if (strncmp(spec, "file:", 5) != 0)
-        return conf_type_wrong(why, "\"%.100s\" is not a backend; write file:/etc/vestibule/users",
+    const char *behind = spec[scheme] == ':' ? spec + scheme + 1 : "";
+    for (size_t i = 0; i < sizeof paths / sizeof *paths; i++)
+        if (is_word(spec, scheme, paths[i]))
+            return conf_value_path(behind) ||
+                   conf_type_wrong(
+                       why, "\"%.100s\" names no path; write %s: and a path that starts with /",
+                       spec, paths[i]);
+    for (size_t i = 0; i < sizeof urls / sizeof *urls; i++)
+        if (is_word(spec, scheme, urls[i]))
+            return (strncmp(behind, "//", 2) == 0 && behind[2] != '\0' && behind[2] != '/') ||
+                   conf_type_wrong(why, "\"%.100s\" names no server; write %s://HOST/", spec,
+                                   urls[i]);
+    if (is_word(spec, scheme, "pam"))
+        return conf_value_account(behind) ||
+               conf_type_wrong(why,
+                               "\"%.100s\" names no service; write pam: and the name of a file "
+                               "in /etc/pam.d",
                                spec);
-    return conf_value_path(spec + 5) ||
-           conf_type_wrong(
-               why, "\"%.100s\" names no path; write file: and a path that starts with /", spec);
+    return conf_type_wrong(why,
+                           "\"%.100s\" is not a backend; write file:/etc/vestibule/users, or "
+                           "dovecot:, saslauthd:, pam:, or a URL (imap, pop3, smtp, ldap, http)",
+                           spec);
 }
 
 static bool add_backend(const struct conf_target *to, const struct conf_key *key, const char *word,
@@ -559,9 +583,14 @@ static bool set_backends(const struct conf_target *to, const struct conf_key *ke
 {
     const char *word, *cursor = value;
     size_t len, words = 0;
-    for (; conf_value_word(&word, &len, &cursor, CONF_VALUE_SEPARATORS); words++) {
+    /* the names of a directory hold commas, so only blanks separate */
+    while (conf_value_word(&word, &len, &cursor, " \t")) {
+        len -= len > 0 && word[len - 1] == ',';
+        if (len == 0)
+            continue;
         if (!add_backend(to, key, word, len, why))
             return false;
+        words++;
     }
     return words > 0 || conf_type_wrong(why, "names nothing; write file:/etc/vestibule/users");
 }

@@ -32,6 +32,7 @@ struct conf_type {
 extern const struct conf_type conf_type_hostname;
 extern const struct conf_type conf_type_account;
 extern const struct conf_type conf_type_path;
+extern const struct conf_type conf_type_plain; /* text as it stands */
 extern const struct conf_type conf_type_number;
 extern const struct conf_type conf_type_size;
 extern const struct conf_type conf_type_time;

@@ -213,7 +213,7 @@ static void refuse_slowly(struct answers *a, struct check *c)
 
 static void verdict_found(struct answers *a, struct check *c)
 {
-    OPENSSL_cleanse(c->credential.password, sizeof c->credential.password);
+    OPENSSL_cleanse(c->credential.secret, sizeof c->credential.secret);
     if (c->verdict == BACKEND_REJECTED) {
         refuse_slowly(a, c);
         return;
@@ -288,9 +288,9 @@ static struct check *new_check(struct answers *a, struct link *l, struct edition
     memcpy(c->address, q->as.verify.address, sizeof c->address);
     c->credential.mechanism = q->as.verify.mechanism;
     c->credential.login_len = q->as.verify.login_len;
-    c->credential.password_len = q->as.verify.password_len;
+    c->credential.secret_len = q->as.verify.secret_len;
     memcpy(c->credential.login, q->as.verify.login, q->as.verify.login_len);
-    memcpy(c->credential.password, q->as.verify.password, q->as.verify.password_len);
+    memcpy(c->credential.secret, q->as.verify.secret, q->as.verify.secret_len);
     return c;
 }
 

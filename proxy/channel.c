@@ -51,7 +51,7 @@ static bool channel_valid(const struct channel_frame *f)
     case CHANNEL_VERIFY:
         return channel_mechanism_known(f->as.verify.mechanism) &&
                channel_text_fits(f->as.verify.login, f->as.verify.login_len, SASL_LOGIN_MAX) &&
-               channel_text_fits(f->as.verify.password, f->as.verify.password_len,
+               channel_text_fits(f->as.verify.secret, f->as.verify.secret_len,
                                  SASL_PASSWORD_MAX);
     case CHANNEL_SIGNED:
         return f->as.signature.len == 0 ||
@@ -70,7 +70,7 @@ static size_t channel_body_len(const struct channel_frame *f)
     case CHANNEL_SIGN:
         return 4 + 2 + 2 + f->as.sign.len;
     case CHANNEL_VERIFY:
-        return 4 + 16 + 4 + 2 + 2 + f->as.verify.login_len + f->as.verify.password_len;
+        return 4 + 16 + 4 + 2 + 2 + f->as.verify.login_len + f->as.verify.secret_len;
     case CHANNEL_SIGNED:
         return 2 + f->as.signature.len;
     case CHANNEL_VERDICT:
@@ -117,9 +117,9 @@ static uint8_t *channel_put_verify(uint8_t *to, const struct channel_frame *f)
     to = channel_put(to, f->as.verify.address, sizeof f->as.verify.address);
     to = channel_put_u32(to, f->as.verify.mechanism);
     to = channel_put_u16(to, f->as.verify.login_len);
-    to = channel_put_u16(to, f->as.verify.password_len);
+    to = channel_put_u16(to, f->as.verify.secret_len);
     to = channel_put(to, f->as.verify.login, f->as.verify.login_len);
-    return channel_put(to, f->as.verify.password, f->as.verify.password_len);
+    return channel_put(to, f->as.verify.secret, f->as.verify.secret_len);
 }
 
 static uint8_t *channel_put_lease(uint8_t *to, const struct channel_frame *f)
@@ -209,9 +209,9 @@ static void channel_take_verify(struct channel_frame *out, struct wire *w)
     wire_copy(w, out->as.verify.address, sizeof out->as.verify.address);
     out->as.verify.mechanism = (enum sasl_mechanism)wire_u32(w);
     out->as.verify.login_len = wire_u16(w);
-    out->as.verify.password_len = wire_u16(w);
+    out->as.verify.secret_len = wire_u16(w);
     out->as.verify.login = (const char *)wire_bytes(w, out->as.verify.login_len);
-    out->as.verify.password = (const char *)wire_bytes(w, out->as.verify.password_len);
+    out->as.verify.secret = (const char *)wire_bytes(w, out->as.verify.secret_len);
 }
 
 static void channel_take_tickets(struct channel_frame *out, struct wire *w)

@@ -65,8 +65,8 @@ struct channel_frame {
             enum sasl_mechanism mechanism;
             const char *login; /* not NUL-ended */
             size_t login_len;
-            const char *password;
-            size_t password_len;
+            const char *secret;
+            size_t secret_len;
         } verify;
         struct {
             const uint8_t *signature;

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "auth/backend.h"
+#include "proxy/edition.h"
 #include "proxy/log.h"
 #include "proxy/privileges.h"
 
@@ -35,7 +36,8 @@ void check_backends(struct check_report *r, const struct conf *conf)
 {
     for (size_t i = 0; i < conf->backend_count; i++) {
         char text[BACKEND_ERROR_MAX];
-        struct backend *b = backend_open(conf->backend[i], text);
+        const struct backend_settings settings = edition_backend_settings(conf);
+        struct backend *b = backend_open(conf->backend[i], &settings, text);
         if (b == NULL) {
             check_say(r, CHECK_PROBLEM, "backend", "%s", text);
             continue;

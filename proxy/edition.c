@@ -52,10 +52,28 @@ static bool load_certificates(struct edition *e, char error[EDITION_ERROR_MAX])
     return true;
 }
 
+struct backend_settings edition_backend_settings(const struct conf *conf)
+{
+    const struct conf_oauth *o = &conf->oauth;
+    return (struct backend_settings){.hostname = conf->hostname,
+                                     .ca = conf->ca,
+                                     .ldap_bind_dn = conf->ldap_bind_dn,
+                                     .ldap_bind_password_file = conf->ldap_bind_password_file,
+                                     .http_header_file = conf->http_header_file,
+                                     .oauth = {.jwks = o->jwks,
+                                               .issuer = o->issuer,
+                                               .audience = o->audience,
+                                               .login_claim = o->login_claim,
+                                               .introspection = o->introspection,
+                                               .client_id = o->client_id,
+                                               .client_secret_file = o->client_secret_file}};
+}
+
 static bool open_backends(struct edition *e, char error[EDITION_ERROR_MAX])
 {
+    const struct backend_settings settings = edition_backend_settings(e->conf);
     for (size_t i = 0; i < e->conf->backend_count; i++) {
-        struct backend *b = backend_open(e->conf->backend[i], error);
+        struct backend *b = backend_open(e->conf->backend[i], &settings, error);
         if (b == NULL)
             return false;
         e->backend[e->backend_count++] = b;

@@ -37,6 +37,9 @@ struct edition {
 
 /* Blocks (files, name look-ups). Takes over `conf`, whatever happens. NULL with one sentence. */
 struct edition *edition_load(struct conf *conf, char error[EDITION_ERROR_MAX]);
+/* What backends are opened with; borrowed from `conf`. */
+struct backend_settings edition_backend_settings(const struct conf *conf);
+
 /* Takes note of files that changed (users, senders); cheap when none did. What does not load leaves
  * the last good state in force and is logged once. */
 void edition_refresh(struct edition *e);

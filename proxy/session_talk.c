@@ -163,8 +163,8 @@ static bool ask_verdict(struct session *s)
                                               .mechanism = c->mechanism,
                                               .login = c->login,
                                               .login_len = c->login_len,
-                                              .password = c->password,
-                                              .password_len = c->password_len}};
+                                              .secret = c->secret,
+                                              .secret_len = c->secret_len}};
     address_octets(ask.as.verify.address, &s->from);
     link_send(s->worker->link, &ask);
     return false;

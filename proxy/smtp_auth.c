@@ -76,7 +76,7 @@ static const char *smtp_auth_begin(struct smtp *s, struct smtp_io *io,
         smtp_out_of_memory(s);
         return NULL;
     }
-    return smtp_auth_step(s, io, sasl_start(s->sasl, mechanism, auth->initial, auth->initial_len));
+    return smtp_auth_step(s, io, sasl_start(s->sasl, mechanism, "", auth->initial, auth->initial_len));
 }
 
 /* In clear nothing is looked at, so that nobody in between can try passwords through us. */

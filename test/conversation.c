@@ -369,7 +369,7 @@ static void write_todo(struct run *r, enum smtp_todo todo)
         buf_text(&r->todos, "starttls\n");
         break;
     case SMTP_VERIFY:
-        buf_printf(&r->todos, "verify %s %s %s\n", sasl_name(c->mechanism), c->login, c->password);
+        buf_printf(&r->todos, "verify %s %s %s\n", sasl_name(c->mechanism), c->login, c->secret);
         break;
     case SMTP_PERMIT:
         buf_printf(&r->todos, "permit %s <%s>\n",

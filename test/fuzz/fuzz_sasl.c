@@ -34,11 +34,11 @@ static void check_credential(const struct sasl *s)
 
     require(c->mechanism == s->mechanism);
     require(c->login_len > 0 && c->login_len <= SASL_LOGIN_MAX);
-    require(c->password_len > 0 && c->password_len <= SASL_PASSWORD_MAX);
-    require(strlen(c->login) == c->login_len && strlen(c->password) == c->password_len);
+    require(c->secret_len > 0 && c->secret_len <= SASL_PASSWORD_MAX);
+    require(strlen(c->login) == c->login_len && strlen(c->secret) == c->secret_len);
     for (size_t i = 0; i < c->login_len; i++)
         require(!is_control((unsigned char)c->login[i]));
-    require(strpbrk(c->password, "\r\n") == NULL);
+    require(strpbrk(c->secret, "\r\n") == NULL);
 }
 
 /* A credential says the same again when it is sent as PLAIN. */
@@ -50,12 +50,12 @@ static void check_again(const struct sasl_credential *c)
     size_t len;
 
     memcpy(message + 1, c->login, c->login_len);
-    memcpy(message + 1 + c->login_len + 1, c->password, c->password_len);
-    len = EVP_EncodeBlock(text, message, 2 + c->login_len + c->password_len);
-    require(sasl_start(&s, SASL_PLAIN, (const char *)text, len) == SASL_CREDENTIAL);
-    require(s.credential.login_len == c->login_len && s.credential.password_len == c->password_len);
+    memcpy(message + 1 + c->login_len + 1, c->secret, c->secret_len);
+    len = EVP_EncodeBlock(text, message, 2 + c->login_len + c->secret_len);
+    require(sasl_start(&s, SASL_PLAIN, "", (const char *)text, len) == SASL_CREDENTIAL);
+    require(s.credential.login_len == c->login_len && s.credential.secret_len == c->secret_len);
     require(memcmp(s.credential.login, c->login, sizeof c->login) == 0);
-    require(memcmp(s.credential.password, c->password, sizeof c->password) == 0);
+    require(memcmp(s.credential.secret, c->secret, sizeof c->secret) == 0);
     sasl_wipe(&s);
 }
 
@@ -70,7 +70,7 @@ static enum sasl_status respond(struct sasl *s, int start, uint8_t flags, const 
     else if (len > 0)
         memcpy(text, data, len);
     if (start)
-        status = sasl_start(s, flags & USE_LOGIN ? SASL_LOGIN : SASL_PLAIN, text, len);
+        status = sasl_start(s, flags & USE_LOGIN ? SASL_LOGIN : SASL_PLAIN, "", text, len);
     else
         status = sasl_step(s, text, len);
     free(text);
@@ -89,7 +89,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     flags = *data++;
     size--;
     if (!(flags & USE_INITIAL))
-        status = sasl_start(&s, flags & USE_LOGIN ? SASL_LOGIN : SASL_PLAIN, NULL, 0);
+        status = sasl_start(&s, flags & USE_LOGIN ? SASL_LOGIN : SASL_PLAIN, "", NULL, 0);
     while (status == SASL_CHALLENGE) {
         const uint8_t *end = size > 0 ? memchr(data, '\n', size) : NULL;
         size_t len = end != NULL ? (size_t)(end - data) : size;

@@ -18,6 +18,8 @@
 
 #include "auth/backend.h"
 
+static const struct backend_settings no_settings;
+
 static char folder[] = "/tmp/test_backend.XXXXXX";
 static char path[64];
 static char spec[80];
@@ -74,14 +76,14 @@ static enum backend_verdict verify(struct backend *b, const char *login, const c
 {
     struct sasl_credential c = {.mechanism = SASL_PLAIN};
     c.login_len = (size_t)snprintf(c.login, sizeof c.login, "%s", login);
-    c.password_len = (size_t)snprintf(c.password, sizeof c.password, "%s", password);
+    c.secret_len = (size_t)snprintf(c.secret, sizeof c.secret, "%s", password);
     return b->ops->verify(b, &c);
 }
 
 static struct backend *open_backend(void)
 {
     char error[BACKEND_ERROR_MAX] = "";
-    struct backend *b = backend_open(spec, error);
+    struct backend *b = backend_open(spec, &no_settings, error);
     if (b == NULL)
         fail_msg("%s", error);
     return b;
@@ -186,18 +188,18 @@ static void specs_that_cannot_be_opened_get_a_sentence(void **state)
     (void)state;
     char error[BACKEND_ERROR_MAX] = "";
     unlink(path);
-    assert_null(backend_open(spec, error));
+    assert_null(backend_open(spec, &no_settings, error));
     assert_non_null(strstr(error, "vestibule passwd USER"));
-    assert_null(backend_open("dovecot:/run/auth", error));
+    assert_null(backend_open("dovecot:/run/auth", &no_settings, error));
     assert_non_null(strstr(error, "\"dovecot\" is not supported yet"));
-    assert_null(backend_open("ldaps://host/", error));
+    assert_null(backend_open("ldaps://host/", &no_settings, error));
     assert_non_null(strstr(error, "not supported yet"));
-    assert_null(backend_open("fiel:/etc/users", error));
+    assert_null(backend_open("fiel:/etc/users", &no_settings, error));
     assert_non_null(strstr(error, "no credential backend \"fiel\""));
-    assert_null(backend_open("file", error));
-    assert_null(backend_open("", error));
+    assert_null(backend_open("file", &no_settings, error));
+    assert_null(backend_open("", &no_settings, error));
     write_file("alice:plain\n", 0640);
-    assert_null(backend_open(spec, error));
+    assert_null(backend_open(spec, &no_settings, error));
     assert_non_null(strstr(error, ":1:"));
 }
 

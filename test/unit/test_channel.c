@@ -32,8 +32,8 @@ static struct channel_frame verify_frame(const char *login, const char *password
     f.as.verify.mechanism = SASL_LOGIN;
     f.as.verify.login = login;
     f.as.verify.login_len = strlen(login);
-    f.as.verify.password = password;
-    f.as.verify.password_len = strlen(password);
+    f.as.verify.secret = password;
+    f.as.verify.secret_len = strlen(password);
     return f;
 }
 
@@ -136,8 +136,8 @@ static void a_credential_comes_back(void **state)
     assert_int_equal(out.as.verify.mechanism, SASL_LOGIN);
     assert_int_equal(out.as.verify.login_len, 5);
     assert_memory_equal(out.as.verify.login, "alice", 5);
-    assert_int_equal(out.as.verify.password_len, 6);
-    assert_memory_equal(out.as.verify.password, "secret", 6);
+    assert_int_equal(out.as.verify.secret_len, 6);
+    assert_memory_equal(out.as.verify.secret, "secret", 6);
     buf_clear(&b);
     there_and_back(&f);
 }
@@ -152,9 +152,9 @@ static void the_longest_credential_fits_a_frame(void **state)
     longest[SASL_PASSWORD_MAX] = '\0';
     struct channel_frame f = verify_frame(login, longest);
     there_and_back(&f);
-    f.as.verify.password_len++;
+    f.as.verify.secret_len++;
     refuse(&f);
-    f.as.verify.password_len--;
+    f.as.verify.secret_len--;
     login[SASL_LOGIN_MAX] = 'l';
     f.as.verify.login_len++;
     refuse(&f);
@@ -294,7 +294,7 @@ static void what_breaks_a_limit_is_not_sent(void **state)
     f.as.verify.login = "al\0ce";
     refuse(&f);
     f = verify_frame("alice", "secret");
-    f.as.verify.password = "sec\0et";
+    f.as.verify.secret = "sec\0et";
     refuse(&f);
     f = verify_frame("alice", "secret");
     f.as.verify.mechanism = (enum sasl_mechanism)(SASL_PLAIN | SASL_LOGIN);

@@ -26,7 +26,7 @@ static enum sasl_status start(struct sasl *s, enum sasl_mechanism m, const char 
     size_t len = strlen(text);
     char *fit = malloc(len > 0 ? len : 1);
     memcpy(fit, text, len);
-    enum sasl_status status = sasl_start(s, m, fit, len);
+    enum sasl_status status = sasl_start(s, m, "", fit, len);
     free(fit);
     return status;
 }
@@ -72,8 +72,8 @@ static void assert_credential(const struct sasl *s, enum sasl_mechanism m, const
     assert_int_equal(s->credential.mechanism, m);
     assert_string_equal(s->credential.login, login);
     assert_int_equal(s->credential.login_len, strlen(login));
-    assert_string_equal(s->credential.password, password);
-    assert_int_equal(s->credential.password_len, strlen(password));
+    assert_string_equal(s->credential.secret, password);
+    assert_int_equal(s->credential.secret_len, strlen(password));
 }
 
 static void plain_with_initial_response(void **state)
@@ -88,7 +88,7 @@ static void plain_after_an_empty_challenge(void **state)
 {
     (void)state;
     struct sasl s;
-    assert_int_equal(sasl_start(&s, SASL_PLAIN, NULL, 0), SASL_CHALLENGE);
+    assert_int_equal(sasl_start(&s, SASL_PLAIN, "", NULL, 0), SASL_CHALLENGE);
     assert_string_equal(s.challenge, "");
     assert_int_equal(step(&s, "AGFsaWNlAHNlY3JldA=="), SASL_CREDENTIAL);
     assert_credential(&s, SASL_PLAIN, "alice", "secret");
@@ -135,7 +135,7 @@ static void empty_login_or_password_is_refused(void **state)
     assert_int_equal(PLAIN(&s, "\0\0"), SASL_REFUSED);
     assert_int_equal(start(&s, SASL_PLAIN, "="), SASL_REFUSED);
     assert_int_equal(start(&s, SASL_LOGIN, "="), SASL_REFUSED);
-    assert_int_equal(sasl_start(&s, SASL_LOGIN, NULL, 0), SASL_CHALLENGE);
+    assert_int_equal(sasl_start(&s, SASL_LOGIN, "", NULL, 0), SASL_CHALLENGE);
     assert_int_equal(step(&s, ""), SASL_REFUSED);
     assert_int_equal(start(&s, SASL_LOGIN, "YWxpY2U="), SASL_CHALLENGE);
     assert_int_equal(step(&s, ""), SASL_REFUSED);
@@ -159,7 +159,7 @@ static void lengths_are_kept_to_the_octet(void **state)
     struct sasl s;
     assert_int_equal(plain_of(&s, SASL_LOGIN_MAX, SASL_PASSWORD_MAX), SASL_CREDENTIAL);
     assert_int_equal(strlen(s.credential.login), SASL_LOGIN_MAX);
-    assert_int_equal(strlen(s.credential.password), SASL_PASSWORD_MAX);
+    assert_int_equal(strlen(s.credential.secret), SASL_PASSWORD_MAX);
     assert_int_equal(plain_of(&s, SASL_LOGIN_MAX + 1, 8), SASL_REFUSED);
     assert_int_equal(plain_of(&s, 8, SASL_PASSWORD_MAX + 1), SASL_REFUSED);
     assert_int_equal(plain_of(&s, 8, 9000), SASL_REFUSED);
@@ -187,7 +187,7 @@ static void control_octets_in_a_login_are_refused(void **state)
         char bytes[] = {'\0', 'a', (char)c, 'b', '\0', 'p'};
         bool good = c >= 0x20 && c < 0x7f;
         assert_int_equal(plain(&s, bytes, sizeof bytes), good ? SASL_CREDENTIAL : SASL_REFUSED);
-        assert_int_equal(sasl_start(&s, SASL_LOGIN, NULL, 0), SASL_CHALLENGE);
+        assert_int_equal(sasl_start(&s, SASL_LOGIN, "", NULL, 0), SASL_CHALLENGE);
         assert_int_equal(step_bytes(&s, bytes + 1, 3), good ? SASL_CHALLENGE : SASL_REFUSED);
     }
 }
@@ -261,7 +261,7 @@ static void base64_is_strict(void **state)
         assert_int_equal(start(&s, SASL_PLAIN, bad[i]), SASL_BASE64);
         assert_wiped(&s);
     }
-    assert_int_equal(sasl_start(&s, SASL_PLAIN, "AGFs\0AGF", 8), SASL_BASE64);
+    assert_int_equal(sasl_start(&s, SASL_PLAIN, "", "AGFs\0AGF", 8), SASL_BASE64);
 }
 
 static void base64_with_stray_bits_is_refused(void **state)
@@ -282,7 +282,7 @@ static void a_star_cancels_and_wipes(void **state)
 {
     (void)state;
     struct sasl s;
-    assert_int_equal(sasl_start(&s, SASL_PLAIN, NULL, 0), SASL_CHALLENGE);
+    assert_int_equal(sasl_start(&s, SASL_PLAIN, "", NULL, 0), SASL_CHALLENGE);
     assert_int_equal(step(&s, "*"), SASL_CANCELLED);
     assert_wiped(&s);
     assert_int_equal(start(&s, SASL_LOGIN, "YWxpY2U="), SASL_CHALLENGE);
@@ -295,7 +295,7 @@ static void login_asks_for_name_and_password(void **state)
 {
     (void)state;
     struct sasl s;
-    assert_int_equal(sasl_start(&s, SASL_LOGIN, NULL, 0), SASL_CHALLENGE);
+    assert_int_equal(sasl_start(&s, SASL_LOGIN, "", NULL, 0), SASL_CHALLENGE);
     assert_string_equal(s.challenge, "VXNlcm5hbWU6");
     assert_int_equal(step(&s, "YWxpY2U="), SASL_CHALLENGE);
     assert_string_equal(s.challenge, "UGFzc3dvcmQ6");
@@ -336,8 +336,8 @@ static void a_shorter_credential_shows_nothing_of_a_longer_one(void **state)
     assert_int_equal(PLAIN(&s, "\0b\0p"), SASL_CREDENTIAL);
     for (size_t i = 1; i < sizeof s.credential.login; i++)
         assert_int_equal(s.credential.login[i], 0);
-    for (size_t i = 1; i < sizeof s.credential.password; i++)
-        assert_int_equal(s.credential.password[i], 0);
+    for (size_t i = 1; i < sizeof s.credential.secret; i++)
+        assert_int_equal(s.credential.secret[i], 0);
 }
 
 static void mechanisms_by_name(void **state)

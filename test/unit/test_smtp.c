@@ -198,7 +198,7 @@ static void the_credential_is_there_while_it_is_checked_and_not_longer(void **st
     assert_non_null(c);
     assert_int_equal(c->mechanism, SASL_LOGIN);
     assert_string_equal(c->login, "alice");
-    assert_string_equal(c->password, "secret");
+    assert_string_equal(c->secret, "secret");
     assert_null(smtp_login(t.smtp));
     smtp_verdict(t.smtp, SMTP_REJECTED, NULL);
     assert_null(smtp_credential(t.smtp));
