@@ -199,6 +199,67 @@ static void check_senders(struct conf_build *b)
                          "would have no effect, since sender is any; write sender = login");
 }
 
+/* Is one of the backends of this kind? The kind's name is what its specs begin with. */
+static bool has_backend(const struct conf *c, const char *const *kinds)
+{
+    for (size_t i = 0; i < c->backend_count; i++)
+        for (const char *const *kind = kinds; *kind != NULL; kind++)
+            if (strncmp(c->backend[i], *kind, strlen(*kind)) == 0)
+                return true;
+    return false;
+}
+
+static void check_backend_keys(struct conf_build *b)
+{
+    static const char *const urls[] = {"imap", "pop3", "smtp", "ldap", "http", NULL};
+    static const char *const ldap[] = {"ldap", NULL};
+    static const char *const http[] = {"http", NULL};
+    const struct conf *c = b->conf;
+    const bool oauth = c->oauth.jwks != NULL || c->oauth.introspection != NULL;
+    const struct {
+        const char *key;
+        const char *value;
+        bool serves;
+        const char *kind;
+    } rows[] = {
+        {"ca", c->ca, oauth || has_backend(c, urls), "by a URL"},
+        {"ldap_bind_dn", c->ldap_bind_dn, has_backend(c, ldap), "ldap"},
+        {"ldap_bind_password_file", c->ldap_bind_password_file, c->ldap_bind_dn != NULL,
+         "with an ldap_bind_dn"},
+        {"http_header_file", c->http_header_file, has_backend(c, http), "http"},
+    };
+    if (conf_build_wrong(b, CONF_SECTION_AUTH, "backend", 0))
+        return;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        if (rows[i].value != NULL && !rows[i].serves)
+            conf_build_blame(b, CONF_SECTION_AUTH, rows[i].key, 0,
+                             "would have no effect, since there is no backend %s; remove it",
+                             rows[i].kind);
+}
+
+static void blame_oauth(struct conf_build *b, const char *key, const char *what)
+{
+    conf_build_blame(b, CONF_SECTION_OAUTH, key, 0, "%s", what);
+}
+
+/* A token of anybody, or for anybody, would do where issuer and audience are not told. */
+static void check_oauth(struct conf_build *b)
+{
+    const struct conf_oauth *o = &b->conf->oauth;
+    if (o->jwks != NULL && o->issuer == NULL)
+        blame_oauth(b, "issuer", "is missing; write whose tokens are taken, as they say it in iss");
+    if (o->jwks != NULL && o->audience == NULL)
+        blame_oauth(b, "audience", "is missing; write for whom tokens are, as they say it in aud");
+    if (o->jwks != NULL && o->jwks[0] != '/' && strncmp(o->jwks, "https://", 8) != 0)
+        blame_oauth(b, "jwks", "is neither a path nor an https URL; write /etc/… or https://…");
+    if (o->introspection != NULL && strncmp(o->introspection, "http", 4) != 0)
+        blame_oauth(b, "introspection", "is not a URL; write https://…");
+    if (o->client_id != NULL && o->introspection == NULL)
+        blame_oauth(b, "client_id", "would have no effect without introspection; remove it");
+    if (o->client_secret_file != NULL && o->client_id == NULL)
+        blame_oauth(b, "client_secret_file", "would have no effect without client_id; add that");
+}
+
 void conf_cross_check(struct conf_build *b)
 {
     bool told = b->errors->count > 0;
@@ -211,6 +272,8 @@ void conf_cross_check(struct conf_build *b)
     for (size_t u = 0; u < b->conf->upstream_count; u++)
         b->conf->upstream[u].trace = b->conf->upstream[u].identity != CONF_IDENTITY_NONE;
     check_senders(b);
+    check_backend_keys(b);
+    check_oauth(b);
     check_addresses(b);
     check_loops(b);
 }
