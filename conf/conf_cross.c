@@ -251,9 +251,9 @@ static void check_oauth(struct conf_build *b)
     if (o->jwks != NULL && o->audience == NULL)
         blame_oauth(b, "audience", "is missing; write for whom tokens are, as they say it in aud");
     if (o->jwks != NULL && o->jwks[0] != '/' && strncmp(o->jwks, "https://", 8) != 0)
-        blame_oauth(b, "jwks", "is neither a path nor an https URL; write /etc/… or https://…");
+        blame_oauth(b, "jwks", "is neither a path nor an https URL; write /PATH or https://HOST");
     if (o->introspection != NULL && strncmp(o->introspection, "http", 4) != 0)
-        blame_oauth(b, "introspection", "is not a URL; write https://…");
+        blame_oauth(b, "introspection", "is not a URL; write https://HOST");
     if (o->client_id != NULL && o->introspection == NULL)
         blame_oauth(b, "client_id", "would have no effect without introspection; remove it");
     if (o->client_secret_file != NULL && o->client_id == NULL)

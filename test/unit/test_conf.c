@@ -498,7 +498,7 @@ static void tokens_of_anybody_are_not_taken(void **state)
         "f.conf: [oauth] audience: is missing; write for whom "
         "tokens are, as they say it in aud");
     bad("[oauth]\njwks = http://x/\nissuer = a\naudience = b\n",
-        "f.conf:2: [oauth] jwks: is neither a path nor an https URL; write /etc/… or https://…");
+        "f.conf:2: [oauth] jwks: is neither a path nor an https URL; write /PATH or https://HOST");
 }
 
 static void values_that_do_not_fit_are_refused_never_cut(void **state)
