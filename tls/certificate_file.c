@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "tls/certificate_parts.h"
+#include "tls/client_ca_parts.h"
 
 /* Ten certificates and a key are far below; a wrong path may lead to a disk image. */
 #define CERTIFICATE_FILE_MAX (256 * 1024)
@@ -68,6 +69,16 @@ struct certificate *certificate_load(const char *chain_path, char error[CERTIFIC
     struct certificate *c = certificate_from_pem(text.data, text.len, chain_path, error);
     text_free(&text);
     return c;
+}
+
+struct client_ca *client_ca_load(const char *path, char error[CERTIFICATE_ERROR_MAX])
+{
+    struct text text;
+    if (!text_read(&text, "client_ca", path, error))
+        return NULL;
+    struct client_ca *ca = client_ca_from_pem(text.data, text.len, path, error);
+    text_free(&text);
+    return ca;
 }
 
 struct tls_key *tls_key_load(const char *key_path, const struct certificate *c,

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "tls/certificate_parts.h"
+#include "tls/client_ca_parts.h"
 #include "tls/engine_parts.h"
 
 /* Forward-secret AEAD only. Within brackets the client's order rules: a telephone without AES in
@@ -36,6 +37,17 @@ static const uint16_t signature_algorithms[] = {
     SSL_SIGN_RSA_PKCS1_SHA1,
 };
 #define CONTEXT_SHA1_ALGORITHMS 2
+
+/* What clients may sign with: what certificates are issued for, without SHA-1. */
+static const uint16_t client_algorithms[] = {
+    SSL_SIGN_ECDSA_SECP256R1_SHA256, SSL_SIGN_ECDSA_SECP384R1_SHA384,
+    SSL_SIGN_ECDSA_SECP521R1_SHA512, SSL_SIGN_ED25519,
+    SSL_SIGN_RSA_PSS_RSAE_SHA256,    SSL_SIGN_RSA_PSS_RSAE_SHA384,
+    SSL_SIGN_RSA_PSS_RSAE_SHA512,    SSL_SIGN_RSA_PKCS1_SHA256,
+    SSL_SIGN_RSA_PKCS1_SHA384,       SSL_SIGN_RSA_PKCS1_SHA512,
+};
+/* The library would take 100 kB from anybody; this is what any handshake message may have. */
+#define CONTEXT_CLIENT_CHAIN_MAX 16384
 
 static bool alpn_known(const uint8_t *name, size_t len)
 {
@@ -116,8 +128,9 @@ static int seal(SSL *ssl, uint8_t *out, size_t *out_len, size_t cap, const uint8
     struct ticket_keys keys;
 
     copy_tickets(e->context, &keys);
-    /* The keys were taken away while this client shook hands: what it gets, nobody opens. */
-    if (keys.count == 0)
+    /* The keys were taken away while this client shook hands, or it showed a certificate, which a
+     * later connection has to show anew: what it gets, nobody opens. */
+    if (keys.count == 0 || e->certified)
         ticket_keys_rotate(&keys);
     bool good = ticket_seal(keys.key[0], e->context->scope, out, out_len, cap, in, len);
     OPENSSL_cleanse(&keys, sizeof keys);
@@ -144,6 +157,37 @@ void tls_context_tickets(struct tls_context *c, const struct ticket_keys *keys)
     pthread_mutex_lock(&c->lock);
     c->tickets = *keys;
     pthread_mutex_unlock(&c->lock);
+}
+
+static enum ssl_verify_result_t check_client(SSL *ssl, uint8_t *alert)
+{
+    struct tls_engine *e = SSL_get_app_data(ssl);
+    const STACK_OF(CRYPTO_BUFFER) *chain = SSL_get0_peer_certificates(ssl);
+
+    e->certified = true;
+    free(e->client);
+    const char *fault = client_ca_check(e->context->client_ca, &e->client, alert, chain);
+    if (fault == NULL)
+        return ssl_verify_ok;
+    e->failure = fault;
+    return ssl_verify_invalid;
+}
+
+/* Who shows none goes on without. The certificate is not needed any more once it was looked at. */
+static bool ask_clients(struct tls_context *c, const struct client_ca *ca)
+{
+    STACK_OF(CRYPTO_BUFFER) *names = client_ca_names(ca);
+
+    if (names == NULL)
+        return false;
+    c->client_ca = ca;
+    SSL_CTX_set0_client_CAs(c->ssl, names);
+    SSL_CTX_set_custom_verify(c->ssl, SSL_VERIFY_PEER, check_client);
+    SSL_CTX_set_max_cert_list(c->ssl, CONTEXT_CLIENT_CHAIN_MAX);
+    SSL_CTX_set_retain_only_sha256_of_client_certs(c->ssl, 1);
+    return SSL_CTX_set_verify_algorithm_prefs(
+               c->ssl, client_algorithms, sizeof client_algorithms / sizeof client_algorithms[0]) ==
+           1;
 }
 
 static void set_behaviour(struct tls_context *c)
@@ -236,6 +280,7 @@ static bool context_start(struct tls_context *c, const struct tls_settings *s)
     c->ssl = SSL_CTX_new(TLS_with_buffers_method());
     c->wire = wire_bio_method();
     return c->ssl != NULL && c->wire != NULL && set_certificates(c, s) &&
+           (s->client_ca == NULL || ask_clients(c, s->client_ca)) &&
            SSL_CTX_set_session_id_context(c->ssl, c->scope, sizeof c->scope) == 1 &&
            SSL_CTX_set_num_tickets(c->ssl, 1) == 1;
 }

@@ -59,6 +59,7 @@ void tls_engine_free(struct tls_engine *e)
     if (e == NULL)
         return;
     SSL_free(e->ssl);
+    free(e->client);
     free(e->signing);
     free(e->stuck);
     free(e);
@@ -117,7 +118,8 @@ static enum tls_status engine_status(struct tls_engine *e, int answer)
     case SSL_ERROR_ZERO_RETURN:
         return TLS_CLOSED;
     default:
-        return engine_fail(e, failure_phrase());
+        /* Why a client's certificate was refused is known better than the library knows it. */
+        return engine_fail(e, e->failure[0] != '\0' ? e->failure : failure_phrase());
     }
 }
 
@@ -282,6 +284,24 @@ const char *tls_engine_sni(const struct tls_engine *e)
 bool tls_engine_resumed(const struct tls_engine *e)
 {
     return e->shook && SSL_session_reused(e->ssl) == 1;
+}
+
+const char *tls_engine_client(const struct tls_engine *e)
+{
+    return e->shook && e->client != NULL ? e->client : "";
+}
+
+bool tls_engine_binding(const struct tls_engine *e, uint8_t out[TLS_BINDING_LEN])
+{
+    static const char label[] = "EXPORTER-Channel-Binding";
+
+    /* Without the extended master secret two connections can be made to have the same one. */
+    if (!e->shook || SSL_version(e->ssl) < TLS1_2_VERSION || SSL_get_extms_support(e->ssl) != 1)
+        return false;
+    const bool good = SSL_export_keying_material(e->ssl, out, TLS_BINDING_LEN, label,
+                                                 sizeof label - 1, (const uint8_t *)"", 0, 1) == 1;
+    ERR_clear_error();
+    return good;
 }
 
 const char *tls_engine_failure(const struct tls_engine *e)

@@ -13,7 +13,10 @@
 #include <stdint.h>
 
 #include "tls/certificate.h"
+#include "tls/client_ca.h"
 #include "tls/ticket.h"
+
+#define TLS_BINDING_LEN 32
 
 struct tls_context; /* one per listener */
 struct tls_engine;  /* one per connection */
@@ -26,6 +29,9 @@ struct tls_settings {
     struct certificate *const *certificates; /* borrowed with the array; the first is the default;
                                                 several names, ECDSA beside RSA */
     size_t certificate_count;
+    /* Borrowed; clients are asked for a certificate, and one that these did not sign ends the
+     * handshake. NULL: clients are not asked. */
+    const struct client_ca *client_ca;
 };
 
 /* NULL with a sentence. Tickets are refused and not given until tls_context_tickets. */
@@ -92,6 +98,15 @@ const char *tls_engine_cipher(const struct tls_engine *e);  /* RFC name: "TLS_AE
 const char *tls_engine_group(const struct tls_engine *e);   /* "X25519" */
 const char *tls_engine_sni(const struct tls_engine *e);
 bool tls_engine_resumed(const struct tls_engine *e);
+
+/* Whom the client's certificate stands for: its first rfc822Name, else its one common name. "": it
+ * showed none (a resumed session never does), or none that can be a login. UTF-8 without control
+ * octets. */
+const char *tls_engine_client(const struct tls_engine *e);
+
+/* The channel binding tls-exporter (RFC 9266). False: there is none, since the handshake is not
+ * done, or TLS is older than 1.2 or is 1.2 without the extended master secret. */
+bool tls_engine_binding(const struct tls_engine *e, uint8_t out[TLS_BINDING_LEN]);
 
 /* After TLS_FAILED: one phrase for the log, e.g. "no application protocol in common", "unsupported
  * protocol". */

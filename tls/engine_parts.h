@@ -15,6 +15,7 @@ struct tls_context {
     size_t certificate_count;
     struct certificate *const *certificates; /* borrowed */
     bool *in_default_group;                  /* per certificate: stands for a name of the first */
+    const struct client_ca *client_ca;       /* borrowed; NULL: clients are not asked */
     uint8_t scope[TICKET_SCOPE_LEN];
     pthread_mutex_t lock;       /* of the next */
     struct ticket_keys tickets; /* count 0: none were given yet */
@@ -43,9 +44,11 @@ struct tls_engine {
     bool shook;   /* the handshake was done once */
     bool refused; /* the signature was */
     bool close_sent;
-    size_t chosen; /* certificate of this connection */
-    size_t held;   /* plaintext of a record that BoringSSL still has to put out */
+    bool certified; /* the client showed a certificate */
+    size_t chosen;  /* certificate of this connection */
+    size_t held;    /* plaintext of a record that BoringSSL still has to put out */
     const char *failure;
+    char *client; /* login of its certificate; NULL: none */
     struct engine_signing *signing;
     struct tls_wire *wire; /* during a call only */
     uint8_t *stuck; /* ciphertext that found no room, kept for the case that it is the alert */
