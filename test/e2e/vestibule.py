@@ -58,7 +58,7 @@ def merge(settings, changes):
 
 
 class Vestibule:
-    def __init__(self, folder, certificates, users, upstream, changes=None):
+    def __init__(self, folder, certificates, users, upstream, changes=None, prefix=()):
         self.folder = pathlib.Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.implicit = net.free_port()
@@ -77,6 +77,7 @@ class Vestibule:
             "auth": {"backend": f"file:{users}", "failure_delay": "0"},
             "upstream": {"address": f"127.0.0.1:{upstream}", "queue_timeout": "1s"},
         }, changes or {})
+        self.prefix = prefix  # of its command line: unshare and the like
         self.process = None
 
     def port(self, tls):
@@ -90,7 +91,7 @@ class Vestibule:
     def start(self, wait=True):
         self.configure()
         with self.log_path.open("a") as log:
-            self.process = subprocess.Popen([BINARY, "-c", self.path], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            self.process = subprocess.Popen([*self.prefix, BINARY, "-c", self.path], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                                             env=environment(), cwd=self.folder)
         live.append(self)
         if wait and "proxy_protocol" in self.settings["listener submission"]:
@@ -161,9 +162,9 @@ class Vestibule:
 
 
 @contextlib.contextmanager
-def running(folder, pki, upstream, changes=None, certificates=None, users=None):
+def running(folder, pki, upstream, changes=None, certificates=None, users=None, prefix=()):
     """Starts it; stops it again and checks that the end was an orderly one."""
-    vestibule = Vestibule(folder, certificates or pki.certificates, users or pki.users, upstream, changes)
+    vestibule = Vestibule(folder, certificates or pki.certificates, users or pki.users, upstream, changes, prefix)
     vestibule.ca = pki.authority.certificate
     try:
         yield vestibule.start()
