@@ -185,7 +185,8 @@ static bool link_note_descriptor(struct link *l, struct msghdr *message)
     return false;
 }
 
-static enum socket_status link_fill(struct link *l)
+/* *more: there may be; a read that did not fill its room has taken what there was. */
+static enum socket_status link_fill(struct link *l, bool *more)
 {
     union control control;
     size_t room = buf_room(&l->in) < LINK_READ ? buf_room(&l->in) : LINK_READ;
@@ -198,6 +199,7 @@ static enum socket_status link_fill(struct link *l)
         message.msg_controllen = CMSG_LEN(sizeof(int)); /* CMSG_SPACE would let a second one in */
     }
     ssize_t n = recvmsg(l->fd, &message, MSG_CMSG_CLOEXEC);
+    *more = n == (ssize_t)room;
     if (n > 0) {
         buf_commit(&l->in, (size_t)n);
         return link_note_descriptor(l, &message) ? SOCKET_MOVED : SOCKET_FAILED;
@@ -210,8 +212,9 @@ static enum socket_status link_fill(struct link *l)
 
 static void link_read(struct link *l)
 {
-    for (;;) {
-        enum socket_status status = link_fill(l);
+    bool more = true;
+    while (more) {
+        enum socket_status status = link_fill(l, &more);
         if (status == SOCKET_BLOCKED)
             return;
         if (status != SOCKET_MOVED) {

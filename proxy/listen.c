@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
+#include "proxy/socket.h"
 
 static bool same_address(const struct address *a, const struct address *b)
 {
@@ -43,6 +44,7 @@ static int open_one(const struct address *a)
     (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
     if (a->storage.ss_family == AF_INET6)
         (void)setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);
+    socket_tune(fd); /* what it accepts inherits it */
     if (bind(fd, (const struct sockaddr *)&a->storage, a->len) == 0 && listen(fd, SOMAXCONN) == 0)
         return fd;
     int saved = errno;

@@ -20,7 +20,7 @@ enum {
     LOG_FACILITY_MAIL = 2 << 3 /* RFC 3164 4.1.1 */
 };
 
-enum log_way { LOG_WAY_POLL, LOG_WAY_PIPE, LOG_WAY_SOCKET };
+enum log_way { LOG_WAY_POLL, LOG_WAY_PIPE, LOG_WAY_SOCKET, LOG_WAY_FILE };
 
 static struct {
     pthread_mutex_t lock; /* over `lost` and `torn`, and so that poll and write belong together */
@@ -47,6 +47,8 @@ static enum log_way log_way_of(int fd)
         return LOG_WAY_POLL;
     if (S_ISSOCK(st.st_mode))
         return LOG_WAY_SOCKET;
+    if (S_ISREG(st.st_mode))
+        return LOG_WAY_FILE;
     return S_ISFIFO(st.st_mode) ? LOG_WAY_PIPE : LOG_WAY_POLL;
 }
 
@@ -193,7 +195,7 @@ static ssize_t log_write(const struct iovec *parts, int count)
         if (n >= 0 || (errno != EOPNOTSUPP && errno != ENOSYS))
             return n;
     }
-    if (poll(&ready, 1, 0) <= 0 || !(ready.revents & POLLOUT))
+    if (log_sink.way != LOG_WAY_FILE && (poll(&ready, 1, 0) <= 0 || !(ready.revents & POLLOUT)))
         return -1;
     return writev(log_sink.fd, parts, count);
 }

@@ -61,11 +61,8 @@ void socket_tune(int fd)
 int socket_accept(int listening, struct address *peer)
 {
     peer->len = sizeof peer->storage;
-    int fd = accept4(listening, (struct sockaddr *)&peer->storage, &peer->len,
-                     SOCK_NONBLOCK | SOCK_CLOEXEC);
-    if (fd >= 0)
-        socket_tune(fd);
-    return fd;
+    return accept4(listening, (struct sockaddr *)&peer->storage, &peer->len,
+                   SOCK_NONBLOCK | SOCK_CLOEXEC);
 }
 
 bool socket_begin(int fd, const struct address *to)

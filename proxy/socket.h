@@ -25,7 +25,7 @@ enum socket_status socket_drain(int fd, struct buf *b);
 /* Reads and forgets. */
 enum socket_status socket_discard(int fd);
 
-/* -1 with errno: EAGAIN when nobody waits. */
+/* -1 with errno: EAGAIN when nobody waits. It is tuned as the listening one was. */
 int socket_accept(int listening, struct address *peer);
 
 /* Replies are small and must not wait for an acknowledgement (Nagle); a peer that vanished must be
