@@ -1,9 +1,22 @@
 #include "proxy/smtp_core.h"
 
-void smtp_body_begin(struct smtp *s, struct smtp_io *io)
+void smtp_body_begin(struct smtp *s)
 {
     struct smtp_message *m = s->message;
-    struct buf *to = smtp_to_mta(s, io);
+
+    m->data = true;
+    smtp_stage_enter(s, STAGE_BODY);
+    if (m->chunked)
+        return;
+    data_init(&m->scan, s->rules->newline,
+              capabilities_size(&s->mta.capabilities, s->rules->max_size));
+    fifo_answer(&s->fifo, SAY_DATA);
+}
+
+bool smtp_body_trace(struct smtp *s, struct smtp_io *io)
+{
+    struct smtp_message *m = s->message;
+    struct buf *to = m->traced ? NULL : smtp_to_mta(s, io);
     size_t before = buf_len(io->to_mta);
     struct trace trace = {
         .mode = s->rules->trace,
@@ -20,19 +33,14 @@ void smtp_body_begin(struct smtp *s, struct smtp_io *io)
     };
 
     if (to == NULL)
-        return;
+        return m->traced;
+    m->traced = true;
     if (!trace_write(to, &trace)) {
         smtp_out_of_memory(s);
-        return;
+        return false;
     }
     m->out = buf_len(to) - before;
-    m->data = true;
-    smtp_stage_enter(s, STAGE_BODY);
-    if (m->chunked)
-        return;
-    data_init(&m->scan, s->rules->newline,
-              capabilities_size(&s->mta.capabilities, s->rules->max_size));
-    fifo_answer(&s->fifo, SAY_DATA);
+    return true;
 }
 
 /* What keeps the message from being delivered; NULL: nothing so far. */
@@ -92,19 +100,21 @@ bool smtp_body_pass(struct smtp *s, struct smtp_io *io)
 {
     enum { SLACK = 256 }; /* for stuffing, so that what came in one piece mostly goes in one */
     size_t have = smtp_body_have(s, io);
-    size_t room = buf_room(io->to_mta);
-    size_t want = have + SLACK < room ? have + SLACK : room;
-    size_t used, out = 0;
+    size_t used, room, want, out = 0;
     struct buf *to;
     uint8_t *space;
 
     if (s->message->chunked && s->chunk.left == 0)
         return smtp_chunk_end(s, io);
-    if (have == 0 || room < DATA_GROWTH || buf_len(io->from_mta) > 0)
+    if (have == 0 || buf_room(io->to_mta) < DATA_GROWTH || buf_len(io->from_mta) > 0)
         return false;
+    if (!smtp_body_trace(s, io))
+        return true;
     to = smtp_to_mta(s, io);
     if (to == NULL)
         return true;
+    room = buf_room(to);
+    want = have + SLACK < room ? have + SLACK : room;
     space = buf_reserve(to, want);
     if (space == NULL)
         return smtp_wrote(s, false);

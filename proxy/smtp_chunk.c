@@ -140,6 +140,8 @@ bool smtp_chunk_end(struct smtp *s, struct smtp_io *io)
         return smtp_chunk_between(s);
     if (buf_room(io->to_mta) < DATA_GROWTH || buf_len(io->from_mta) > 0)
         return false;
+    if (!smtp_body_trace(s, io))
+        return true;
     to = smtp_to_mta(s, io);
     if (to == NULL)
         return true;

@@ -79,6 +79,7 @@ struct smtp_message {
     bool lost;                /* the MTA's connection broke: nothing can come of it */
     bool chunked;             /* by BDAT */
     bool data;                /* 354 was said: its end is noted */
+    bool traced;              /* the trace header was written */
     bool delivered;
     unsigned accepted;
     unsigned refused;
@@ -283,7 +284,12 @@ void smtp_message_free(struct smtp_message *m);
 
 /* --- smtp_body.c */
 
-void smtp_body_begin(struct smtp *s, struct smtp_io *io); /* 354 */
+void smtp_body_begin(struct smtp *s); /* 354 */
+
+/* The trace header goes with the first octets of message data: alone it would wake the MTA for
+ * nothing. Once; false: the session ends. */
+bool smtp_body_trace(struct smtp *s, struct smtp_io *io);
+
 bool smtp_body_pass(struct smtp *s, struct smtp_io *io);
 bool smtp_body_drain(struct smtp *s, struct smtp_io *io);
 bool smtp_body_end(struct smtp *s, struct smtp_io *io); /* the final dot */

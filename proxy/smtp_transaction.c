@@ -237,7 +237,7 @@ static bool smtp_transaction_answered(struct smtp *s, struct smtp_io *io, const 
     }
     mta_heard(&s->mta, io->from_mta, r);
     if (go)
-        smtp_body_begin(s, io);
+        smtp_body_begin(s);
     else
         smtp_after_answer(s, stage, positive);
     return true;
