@@ -20,6 +20,19 @@ static const struct {
     enum sasl_mechanism mechanism;
     const char *name;
 } sasl_names[] = {
+    {SASL_EXTERNAL, "EXTERNAL"},
+    {SASL_SCRAM_SHA_256_PLUS, "SCRAM-SHA-256-PLUS"},
+    {SASL_SCRAM_SHA_1_PLUS, "SCRAM-SHA-1-PLUS"},
+    {SASL_SCRAM_SHA_256, "SCRAM-SHA-256"},
+    {SASL_SCRAM_SHA_1, "SCRAM-SHA-1"},
+    {SASL_GSSAPI, "GSSAPI"},
+    {SASL_GSS_SPNEGO, "GSS-SPNEGO"},
+    {SASL_OAUTHBEARER, "OAUTHBEARER"},
+    {SASL_XOAUTH2, "XOAUTH2"},
+    {SASL_OTP, "OTP"},
+    {SASL_DIGEST_MD5, "DIGEST-MD5"},
+    {SASL_CRAM_MD5, "CRAM-MD5"},
+    {SASL_NTLM, "NTLM"},
     {SASL_PLAIN, "PLAIN"},
     {SASL_LOGIN, "LOGIN"},
 };
@@ -42,6 +55,22 @@ const char *sasl_name(enum sasl_mechanism mechanism)
             return sasl_names[i].name;
     }
     return "";
+}
+
+enum sasl_kind sasl_kind(enum sasl_mechanism mechanism)
+{
+    switch ((unsigned)mechanism) {
+    case SASL_PLAIN:
+    case SASL_LOGIN:
+        return SASL_KIND_PASSWORD;
+    case SASL_OAUTHBEARER:
+    case SASL_XOAUTH2:
+        return SASL_KIND_TOKEN;
+    case SASL_EXTERNAL:
+        return SASL_KIND_EXTERNAL;
+    default:
+        return SASL_KIND_EXCHANGE;
+    }
 }
 
 void sasl_list(char *out, size_t cap, unsigned mechanisms)

@@ -151,10 +151,13 @@ static void sign(struct answers *a, struct link *l, struct edition *e,
  * --------------------------------------------------------------------------------------------------
  */
 
-static void send_verdict(struct link *l, uint64_t number, enum channel_verdict verdict)
+static void send_verdict(struct link *l, uint64_t number, enum channel_verdict word,
+                         const char *login)
 {
     link_send(l, &(struct channel_frame){
-                     .type = CHANNEL_VERDICT, .number = number, .as.verdict = verdict});
+                     .type = CHANNEL_VERDICT,
+                     .number = number,
+                     .as.verdict = {.word = word, .login = login, .login_len = strlen(login)}});
 }
 
 static void check_free(struct check *c)
@@ -181,7 +184,7 @@ static void end_delay(struct check *c)
 static void on_delay_over(uv_timer_t *delay)
 {
     struct check *c = delay->data;
-    send_verdict(c->link, c->number, CHANNEL_REJECTED);
+    send_verdict(c->link, c->number, CHANNEL_REJECTED, "");
     end_delay(c);
 }
 
@@ -220,8 +223,9 @@ static void verdict_found(struct answers *a, struct check *c)
     }
     if (c->verdict == BACKEND_ACCEPTED && a->throttle != NULL)
         throttle_success(a->throttle, c->address);
-    send_verdict(c->link, c->number,
-                 c->verdict == BACKEND_ACCEPTED ? CHANNEL_ACCEPTED : CHANNEL_UNAVAILABLE);
+    bool accepted = c->verdict == BACKEND_ACCEPTED;
+    send_verdict(c->link, c->number, accepted ? CHANNEL_ACCEPTED : CHANNEL_UNAVAILABLE,
+                 accepted ? c->credential.login : "");
     check_free(c);
 }
 
@@ -285,7 +289,7 @@ static struct check *new_check(struct answers *a, struct link *l, struct edition
     c->link = link_hold(l);
     c->edition = edition_hold(e);
     c->number = q->number;
-    memcpy(c->address, q->as.verify.address, sizeof c->address);
+    memcpy(c->address, q->as.verify.client.address, sizeof c->address);
     c->credential.mechanism = q->as.verify.mechanism;
     c->credential.login_len = q->as.verify.login_len;
     c->credential.secret_len = q->as.verify.secret_len;
@@ -302,9 +306,10 @@ static void verify(struct answers *a, struct link *l, struct edition *e,
         log_say(LOG_LEVEL_WARNING, "logins_waiting",
                 "%d logins wait for their password to be checked; more get 454",
                 ANSWER_WAITING_MAX);
-    struct check *c = full ? NULL : new_check(a, l, e, q);
+    bool password = sasl_kind(q->as.verify.mechanism) == SASL_KIND_PASSWORD;
+    struct check *c = full || !password ? NULL : new_check(a, l, e, q);
     if (c == NULL) {
-        send_verdict(l, q->number, CHANNEL_UNAVAILABLE);
+        send_verdict(l, q->number, CHANNEL_UNAVAILABLE, "");
         return;
     }
     edition_refresh(e);

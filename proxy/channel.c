@@ -9,7 +9,7 @@ enum { CHANNEL_HEADER = 4 + 4 + 8 };
 
 static bool channel_mechanism_known(uint32_t mechanism)
 {
-    return mechanism == SASL_PLAIN || mechanism == SASL_LOGIN;
+    return (mechanism & SASL_ALL) != 0 && (mechanism & (mechanism - 1)) == 0;
 }
 
 /* A C string reads the wrong login where a NUL stands inside, so none gets through. */
@@ -22,6 +22,62 @@ static bool channel_text_fits(const char *text, size_t len, size_t max)
 static bool channel_text_fits_or_empty(const char *text, size_t len, size_t max)
 {
     return len == 0 || channel_text_fits(text, len, max);
+}
+
+static bool channel_octets_fit(const void *octets, size_t len, size_t max)
+{
+    return len == 0 || (octets != NULL && len <= max);
+}
+
+static bool channel_credential_fits(const struct channel_frame *f)
+{
+    const char *const login = f->as.verify.login;
+    const size_t login_len = f->as.verify.login_len;
+    const size_t secret_len = f->as.verify.secret_len;
+
+    if (!channel_mechanism_known((uint32_t)f->as.verify.mechanism))
+        return false;
+    switch (sasl_kind(f->as.verify.mechanism)) {
+    case SASL_KIND_PASSWORD:
+        return channel_text_fits(login, login_len, SASL_LOGIN_MAX) &&
+               channel_text_fits(f->as.verify.secret, secret_len, SASL_PASSWORD_MAX);
+    case SASL_KIND_TOKEN:
+        return channel_text_fits_or_empty(login, login_len, SASL_LOGIN_MAX) &&
+               channel_text_fits(f->as.verify.secret, secret_len, SASL_SECRET_MAX);
+    case SASL_KIND_EXTERNAL:
+        return channel_text_fits(login, login_len, SASL_LOGIN_MAX) && secret_len == 0;
+    case SASL_KIND_EXCHANGE:
+        return login_len == 0 &&
+               channel_octets_fit(f->as.verify.secret, secret_len, SASL_SECRET_MAX);
+    }
+    return false;
+}
+
+/* Printable ASCII, and its end within `cap`. */
+static bool channel_word_fits(const char *word, size_t cap)
+{
+    for (size_t i = 0; i < cap; i++) {
+        if (word[i] == '\0')
+            return true;
+        if (word[i] < 0x20 || word[i] > 0x7e)
+            return false;
+    }
+    return false;
+}
+
+static bool channel_client_fits(const struct auth_client *c)
+{
+    return (c->offered & ~SASL_ALL) == 0 && channel_word_fits(c->session, sizeof c->session) &&
+           channel_word_fits(c->helo, sizeof c->helo) &&
+           channel_word_fits(c->tls_version, sizeof c->tls_version) &&
+           channel_word_fits(c->tls_cipher, sizeof c->tls_cipher);
+}
+
+static bool channel_verdict_fits(const struct channel_frame *f)
+{
+    if (f->as.verdict.word == CHANNEL_ACCEPTED)
+        return channel_text_fits(f->as.verdict.login, f->as.verdict.login_len, SASL_LOGIN_MAX);
+    return f->as.verdict.word <= CHANNEL_LIMITED && f->as.verdict.login_len == 0;
 }
 
 /* One judge for both directions: what may not be sent is not taken either. */
@@ -49,19 +105,28 @@ static bool channel_valid(const struct channel_frame *f)
         return f->as.sign.input != NULL && f->as.sign.len > 0 &&
                f->as.sign.len <= TLS_SIGN_INPUT_MAX;
     case CHANNEL_VERIFY:
-        return channel_mechanism_known(f->as.verify.mechanism) &&
-               channel_text_fits(f->as.verify.login, f->as.verify.login_len, SASL_LOGIN_MAX) &&
-               channel_text_fits(f->as.verify.secret, f->as.verify.secret_len,
-                                 SASL_PASSWORD_MAX);
+        return channel_credential_fits(f) && channel_client_fits(&f->as.verify.client);
+    case CHANNEL_RESPOND:
+        return channel_octets_fit(f->as.message.octets, f->as.message.len, SASL_SECRET_MAX);
+    case CHANNEL_CHALLENGE:
+        return channel_octets_fit(f->as.message.octets, f->as.message.len, SASL_CHALLENGE_MAX);
+    case CHANNEL_MECHANISMS:
+        return (f->as.mechanisms & ~SASL_ALL) == 0;
     case CHANNEL_SIGNED:
         return f->as.signature.len == 0 ||
                (f->as.signature.signature != NULL && f->as.signature.len <= TLS_SIGNATURE_MAX);
     case CHANNEL_VERDICT:
-        return f->as.verdict <= CHANNEL_LIMITED;
+        return channel_verdict_fits(f);
     case CHANNEL_TICKETS:
         return f->as.tickets.count <= TICKET_KEYS_MAX;
     }
     return false;
+}
+
+static size_t channel_client_len(const struct auth_client *c)
+{
+    return 16 + 2 + 16 + 2 + 4 + 4 + 4 + (c->bound ? sizeof c->binding : 0) + 4 * 2 +
+           strlen(c->session) + strlen(c->helo) + strlen(c->tls_version) + strlen(c->tls_cipher);
 }
 
 static size_t channel_body_len(const struct channel_frame *f)
@@ -70,12 +135,18 @@ static size_t channel_body_len(const struct channel_frame *f)
     case CHANNEL_SIGN:
         return 4 + 2 + 2 + f->as.sign.len;
     case CHANNEL_VERIFY:
-        return 4 + 16 + 4 + 2 + 2 + f->as.verify.login_len + f->as.verify.secret_len;
+        return 4 + channel_client_len(&f->as.verify.client) + 4 + 2 + 2 + f->as.verify.login_len +
+               f->as.verify.secret_len;
+    case CHANNEL_RESPOND:
+    case CHANNEL_CHALLENGE:
+        return 2 + f->as.message.len;
     case CHANNEL_SIGNED:
         return 2 + f->as.signature.len;
     case CHANNEL_VERDICT:
+        return 4 + 2 + f->as.verdict.login_len;
     case CHANNEL_LEASED:
     case CHANNEL_PERMITTED:
+    case CHANNEL_MECHANISMS:
         return 4;
     case CHANNEL_LEASE:
         return 4 + 16 + 2 + f->as.lease.login_len;
@@ -111,15 +182,46 @@ static uint8_t *channel_put_u32(uint8_t *to, size_t value)
     return channel_put(to, &narrow, sizeof narrow);
 }
 
+static uint8_t *channel_put_word(uint8_t *to, const char *word)
+{
+    const size_t len = strlen(word);
+
+    to = channel_put_u16(to, len);
+    return channel_put(to, word, len);
+}
+
+static uint8_t *channel_put_client(uint8_t *to, const struct auth_client *c)
+{
+    to = channel_put(to, c->address, sizeof c->address);
+    to = channel_put_u16(to, c->port);
+    to = channel_put(to, c->local, sizeof c->local);
+    to = channel_put_u16(to, c->local_port);
+    to = channel_put_u32(to, c->attempt);
+    to = channel_put_u32(to, c->offered);
+    to = channel_put_u32(to, c->bound ? 1 : 0);
+    to = channel_put(to, c->binding, c->bound ? sizeof c->binding : 0);
+    to = channel_put_word(to, c->session);
+    to = channel_put_word(to, c->helo);
+    to = channel_put_word(to, c->tls_version);
+    return channel_put_word(to, c->tls_cipher);
+}
+
 static uint8_t *channel_put_verify(uint8_t *to, const struct channel_frame *f)
 {
     to = channel_put_u32(to, f->as.verify.listener);
-    to = channel_put(to, f->as.verify.address, sizeof f->as.verify.address);
+    to = channel_put_client(to, &f->as.verify.client);
     to = channel_put_u32(to, f->as.verify.mechanism);
     to = channel_put_u16(to, f->as.verify.login_len);
     to = channel_put_u16(to, f->as.verify.secret_len);
     to = channel_put(to, f->as.verify.login, f->as.verify.login_len);
     return channel_put(to, f->as.verify.secret, f->as.verify.secret_len);
+}
+
+static uint8_t *channel_put_verdict(uint8_t *to, const struct channel_frame *f)
+{
+    to = channel_put_u32(to, f->as.verdict.word);
+    to = channel_put_u16(to, f->as.verdict.login_len);
+    return channel_put(to, f->as.verdict.login, f->as.verdict.login_len);
 }
 
 static uint8_t *channel_put_lease(uint8_t *to, const struct channel_frame *f)
@@ -160,7 +262,13 @@ static uint8_t *channel_put_body(uint8_t *to, const struct channel_frame *f)
         to = channel_put_u16(to, f->as.signature.len);
         return channel_put(to, f->as.signature.signature, f->as.signature.len);
     case CHANNEL_VERDICT:
-        return channel_put_u32(to, f->as.verdict);
+        return channel_put_verdict(to, f);
+    case CHANNEL_RESPOND:
+    case CHANNEL_CHALLENGE:
+        to = channel_put_u16(to, f->as.message.len);
+        return channel_put(to, f->as.message.octets, f->as.message.len);
+    case CHANNEL_MECHANISMS:
+        return channel_put_u32(to, f->as.mechanisms);
     case CHANNEL_LEASE:
         return channel_put_lease(to, f);
     case CHANNEL_LEASED:
@@ -203,15 +311,56 @@ bool channel_encode(struct buf *out, const struct channel_frame *frame)
     return true;
 }
 
+/* What does not fit spoils the frame. */
+static void channel_take_word(char *out, size_t cap, struct wire *w)
+{
+    const size_t len = wire_u16(w);
+    const uint8_t *const word = wire_bytes(w, len);
+
+    if (word != NULL && len < cap && memchr(word, '\0', len) == NULL)
+        memcpy(out, word, len);
+    else
+        w->short_of = true;
+}
+
+static void channel_take_client(struct auth_client *out, struct wire *w)
+{
+    uint32_t bound;
+
+    wire_copy(w, out->address, sizeof out->address);
+    out->port = wire_u16(w);
+    wire_copy(w, out->local, sizeof out->local);
+    out->local_port = wire_u16(w);
+    out->attempt = wire_u32(w);
+    out->offered = wire_u32(w);
+    bound = wire_u32(w);
+    out->bound = bound == 1;
+    if (bound > 1)
+        w->short_of = true;
+    if (out->bound)
+        wire_copy(w, out->binding, sizeof out->binding);
+    channel_take_word(out->session, sizeof out->session, w);
+    channel_take_word(out->helo, sizeof out->helo, w);
+    channel_take_word(out->tls_version, sizeof out->tls_version, w);
+    channel_take_word(out->tls_cipher, sizeof out->tls_cipher, w);
+}
+
 static void channel_take_verify(struct channel_frame *out, struct wire *w)
 {
     out->as.verify.listener = wire_u32(w);
-    wire_copy(w, out->as.verify.address, sizeof out->as.verify.address);
+    channel_take_client(&out->as.verify.client, w);
     out->as.verify.mechanism = (enum sasl_mechanism)wire_u32(w);
     out->as.verify.login_len = wire_u16(w);
     out->as.verify.secret_len = wire_u16(w);
     out->as.verify.login = (const char *)wire_bytes(w, out->as.verify.login_len);
     out->as.verify.secret = (const char *)wire_bytes(w, out->as.verify.secret_len);
+}
+
+static void channel_take_verdict(struct channel_frame *out, struct wire *w)
+{
+    out->as.verdict.word = (enum channel_verdict)wire_u32(w);
+    out->as.verdict.login_len = wire_u16(w);
+    out->as.verdict.login = (const char *)wire_bytes(w, out->as.verdict.login_len);
 }
 
 static void channel_take_tickets(struct channel_frame *out, struct wire *w)
@@ -264,7 +413,15 @@ static void channel_take_body(struct channel_frame *out, struct wire *w)
         out->as.signature.signature = wire_bytes(w, out->as.signature.len);
         break;
     case CHANNEL_VERDICT:
-        out->as.verdict = (enum channel_verdict)wire_u32(w);
+        channel_take_verdict(out, w);
+        break;
+    case CHANNEL_RESPOND:
+    case CHANNEL_CHALLENGE:
+        out->as.message.len = wire_u16(w);
+        out->as.message.octets = wire_bytes(w, out->as.message.len);
+        break;
+    case CHANNEL_MECHANISMS:
+        out->as.mechanisms = wire_u32(w);
         break;
     case CHANNEL_LEASE:
         channel_take_lease(out, w);

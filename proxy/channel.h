@@ -11,20 +11,21 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "auth/client.h"
 #include "auth/sasl.h"
 #include "proxy/buf.h"
 #include "tls/certificate.h"
 #include "tls/ticket.h"
 
-#define CHANNEL_FRAME_MAX 2048
+#define CHANNEL_FRAME_MAX 16384
 #define CHANNEL_ADDRESS_MAX 512
 
 enum channel_type {
     /* front -> vault */
     CHANNEL_READY = 1, /* this worker accepts */
     CHANNEL_SIGN,      /* number, certificate, algorithm, input */
-    CHANNEL_VERIFY,    /* number, listener, address, credential */
-    CHANNEL_CANCEL,    /* number: the session is gone, no answer is wanted */
+    CHANNEL_VERIFY,    /* number, listener, client, credential */
+    CHANNEL_CANCEL,    /* number: the session is gone, or wants no answer any more */
     CHANNEL_LEASE,     /* number, upstream, source, login: may this session have a connection to the
                           MTA? */
     CHANNEL_RETURN,    /* number: it has it no more, or wants it no more */
@@ -32,11 +33,15 @@ enum channel_type {
     CHANNEL_LEARNT,    /* upstream, extensions, size: what an MTA offers */
     /* vault -> front */
     CHANNEL_SIGNED,    /* number, signature; empty: refused */
-    CHANNEL_VERDICT,   /* number, verdict */
+    CHANNEL_VERDICT,   /* number, verdict, login; the end of that number */
     CHANNEL_LEASED,    /* number, lease; GRANTED may come long after the question */
     CHANNEL_PERMITTED, /* number, permission */
     CHANNEL_TICKETS,   /* keys */
     CHANNEL_DRAIN,     /* accept no more, finish what is under way */
+
+    CHANNEL_RESPOND,    /* front -> vault: number, message: the answer to a CHANNEL_CHALLENGE */
+    CHANNEL_CHALLENGE,  /* vault -> front: number, message for the client of an exchange */
+    CHANNEL_MECHANISMS, /* vault -> front: what can be offered; at once, and when it changes */
 };
 
 enum channel_verdict { CHANNEL_ACCEPTED, CHANNEL_REJECTED, CHANNEL_UNAVAILABLE, CHANNEL_LIMITED };
@@ -61,18 +66,27 @@ struct channel_frame {
         } sign;
         struct {
             uint32_t listener;
-            uint8_t address[16];
+            struct auth_client client; /* as client.h says; octets behind a NUL do not travel */
             enum sasl_mechanism mechanism;
-            const char *login; /* not NUL-ended */
+            const char *login; /* not NUL-ended; which kinds have one: sasl.h */
             size_t login_len;
-            const char *secret;
+            const char *secret; /* only an exchange's may hold NULs or be empty */
             size_t secret_len;
         } verify;
+        struct {
+            const uint8_t *octets;
+            size_t len; /* SASL_SECRET_MAX from the client, SASL_CHALLENGE_MAX to it; may be 0 */
+        } message;      /* CHANNEL_RESPOND, CHANNEL_CHALLENGE */
         struct {
             const uint8_t *signature;
             size_t len; /* at most TLS_SIGNATURE_MAX */
         } signature;
-        enum channel_verdict verdict;
+        struct {
+            enum channel_verdict word;
+            const char *login; /* whom it names; empty unless CHANNEL_ACCEPTED */
+            size_t login_len;
+        } verdict;
+        uint32_t mechanisms; /* enum sasl_mechanism bits */
         struct {
             uint32_t upstream;
             uint8_t source[16]; /* the address that the MTA is to see; zero: ours */

@@ -445,7 +445,7 @@ void session_answer(struct session *s, const struct channel_frame *frame)
     if (handshake && frame->type == CHANNEL_SIGNED)
         tls_engine_signed(s->tls, frame->as.signature.signature, frame->as.signature.len);
     else if (!handshake && frame->type == CHANNEL_VERDICT)
-        take_verdict(s, frame->as.verdict);
+        take_verdict(s, frame->as.verdict.word);
     else if (!handshake && frame->type == CHANNEL_PERMITTED)
         smtp_permitted(s->smtp, permission_of(frame->as.permission));
     else

@@ -165,7 +165,7 @@ static bool ask_verdict(struct session *s)
                                               .login_len = c->login_len,
                                               .secret = c->secret,
                                               .secret_len = c->secret_len}};
-    address_octets(ask.as.verify.address, &s->from);
+    address_octets(ask.as.verify.client.address, &s->from);
     link_send(s->worker->link, &ask);
     return false;
 }

@@ -260,6 +260,14 @@ void spawn_tickets(struct spawn *s, const struct ticket_keys *tickets)
                       &(struct channel_frame){.type = CHANNEL_TICKETS, .as.tickets = *tickets});
 }
 
+void spawn_mechanisms(struct spawn *s, uint32_t mechanisms)
+{
+    for (unsigned i = 0; i < s->workers; i++)
+        if (s->link[i] != NULL)
+            link_send(s->link[i], &(struct channel_frame){.type = CHANNEL_MECHANISMS,
+                                                          .as.mechanisms = mechanisms});
+}
+
 void spawn_drain(struct spawn *s)
 {
     s->draining = true;

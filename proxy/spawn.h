@@ -34,6 +34,10 @@ struct spawn *spawn_start(uv_loop_t *loop, struct edition *e, const struct liste
 struct edition *spawn_edition(const struct spawn *s);
 int spawn_pid(const struct spawn *s);
 void spawn_tickets(struct spawn *s, const struct ticket_keys *tickets);
+
+/* What its clients can be offered, enum sasl_mechanism bits: before it accepts, and when it
+ * changes. */
+void spawn_mechanisms(struct spawn *s, uint32_t mechanisms);
 void spawn_drain(struct spawn *s);
 void spawn_kill(struct spawn *s);
 

@@ -64,6 +64,12 @@ static void on_question(void *owner, struct spawn *s, struct link *l,
 static void on_link_gone(void *owner, struct link *l);
 static void on_gone(void *owner, struct spawn *s, int64_t status, int signal);
 
+static uint32_t mechanisms_of(const struct conf *conf)
+{
+    return (conf->mechanisms & CONF_PLAIN ? (uint32_t)SASL_PLAIN : 0) |
+           (conf->mechanisms & CONF_LOGIN ? (uint32_t)SASL_LOGIN : 0);
+}
+
 static struct spawn *start_front(struct vault *v, struct edition *e,
                                  const struct listen_set *sockets)
 {
@@ -77,6 +83,8 @@ static struct spawn *start_front(struct vault *v, struct edition *e,
         log_say(LOG_LEVEL_ERROR, "front_failed", "%s", error);
     else
         v->all[v->fronts++] = s;
+    if (s != NULL)
+        spawn_mechanisms(s, mechanisms_of(e->conf));
     return s;
 }
 

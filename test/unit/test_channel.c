@@ -13,6 +13,7 @@ enum { HEADER = 16 };
 
 static const uint8_t input[TLS_SIGN_INPUT_MAX + 1] = "to be signed";
 static char longest[SASL_PASSWORD_MAX + 2];
+static char message[SASL_SECRET_MAX + 1] = "n,,n=\0r=";
 
 static struct channel_frame sign_frame(size_t len)
 {
@@ -28,13 +29,40 @@ static struct channel_frame verify_frame(const char *login, const char *password
 {
     struct channel_frame f = {.type = CHANNEL_VERIFY, .number = 42};
     f.as.verify.listener = 3;
-    memset(f.as.verify.address, 0xab, 16);
+    f.as.verify.client = (struct auth_client){.port = 40000,
+                                              .local_port = 465,
+                                              .attempt = 2,
+                                              .offered = SASL_PLAIN | SASL_SCRAM_SHA_256_PLUS,
+                                              .session = "0a1b2c",
+                                              .helo = "[192.0.2.1]",
+                                              .tls_version = "TLSv1.3",
+                                              .tls_cipher = "TLS_AES_128_GCM_SHA256"};
+    memset(f.as.verify.client.address, 0xab, 16);
+    memset(f.as.verify.client.local, 0xcd, 16);
     f.as.verify.mechanism = SASL_LOGIN;
     f.as.verify.login = login;
     f.as.verify.login_len = strlen(login);
     f.as.verify.secret = password;
     f.as.verify.secret_len = strlen(password);
     return f;
+}
+
+static struct channel_frame credential_frame(enum sasl_mechanism mechanism, const char *login,
+                                             const char *secret, size_t len)
+{
+    struct channel_frame f = verify_frame(login, "");
+    f.as.verify.mechanism = mechanism;
+    f.as.verify.secret = secret;
+    f.as.verify.secret_len = len;
+    return f;
+}
+
+static struct channel_frame verdict_frame(enum channel_verdict word, const char *login)
+{
+    return (struct channel_frame){
+        .type = CHANNEL_VERDICT,
+        .number = 42,
+        .as.verdict = {.word = word, .login = login, .login_len = strlen(login)}};
 }
 
 static struct channel_frame tickets_frame(size_t count)
@@ -126,13 +154,10 @@ static void a_credential_comes_back(void **state)
 {
     (void)state;
     struct channel_frame out, f = verify_frame("alice", "secret");
-    uint8_t address[16];
     size_t used;
     struct buf b = encode(&f);
     assert_int_equal(channel_decode(&out, &used, buf_data(&b), buf_len(&b)), CHANNEL_FRAME);
     assert_int_equal(out.as.verify.listener, 3);
-    memset(address, 0xab, 16);
-    assert_memory_equal(out.as.verify.address, address, 16);
     assert_int_equal(out.as.verify.mechanism, SASL_LOGIN);
     assert_int_equal(out.as.verify.login_len, 5);
     assert_memory_equal(out.as.verify.login, "alice", 5);
@@ -140,6 +165,141 @@ static void a_credential_comes_back(void **state)
     assert_memory_equal(out.as.verify.secret, "secret", 6);
     buf_clear(&b);
     there_and_back(&f);
+}
+
+static void who_asks_comes_back(void **state)
+{
+    (void)state;
+    struct channel_frame out, f = verify_frame("alice", "secret");
+    struct auth_client *c = &f.as.verify.client;
+    size_t used;
+    for (int bound = 0; bound <= 1; bound++) {
+        c->bound = bound;
+        memset(c->binding, bound ? 0x5a : 0, sizeof c->binding);
+        there_and_back(&f);
+        struct buf b = encode(&f);
+        assert_int_equal(channel_decode(&out, &used, buf_data(&b), buf_len(&b)), CHANNEL_FRAME);
+        const struct auth_client *d = &out.as.verify.client;
+        assert_memory_equal(d->address, c->address, 16);
+        assert_memory_equal(d->local, c->local, 16);
+        assert_int_equal(d->port, 40000);
+        assert_int_equal(d->local_port, 465);
+        assert_int_equal(d->attempt, 2);
+        assert_int_equal(d->offered, SASL_PLAIN | SASL_SCRAM_SHA_256_PLUS);
+        assert_int_equal(d->bound, bound);
+        assert_memory_equal(d->binding, c->binding, sizeof c->binding);
+        assert_string_equal(d->session, "0a1b2c");
+        assert_string_equal(d->helo, "[192.0.2.1]");
+        assert_string_equal(d->tls_version, "TLSv1.3");
+        assert_string_equal(d->tls_cipher, "TLS_AES_128_GCM_SHA256");
+        buf_clear(&b);
+    }
+}
+
+static void words_of_who_asks_are_short_and_printable(void **state)
+{
+    (void)state;
+    struct channel_frame f = verify_frame("alice", "secret");
+    memset(f.as.verify.client.helo, 'h', AUTH_CLIENT_HELO_MAX);
+    refuse(&f); /* no end */
+    f.as.verify.client.helo[AUTH_CLIENT_HELO_MAX - 1] = '\0';
+    there_and_back(&f);
+    f.as.verify.client.helo[3] = '\t';
+    refuse(&f);
+    f.as.verify.client.helo[3] = '\x7f';
+    refuse(&f);
+    f.as.verify.client.helo[3] = '\xc3';
+    refuse(&f);
+    f = verify_frame("alice", "secret");
+    strcpy(f.as.verify.client.session, "a\nb");
+    refuse(&f);
+    f = verify_frame("alice", "secret");
+    strcpy(f.as.verify.client.tls_version, "\r");
+    refuse(&f);
+    f = verify_frame("alice", "secret");
+    strcpy(f.as.verify.client.tls_cipher, "\x1f");
+    refuse(&f);
+    f = verify_frame("alice", "secret");
+    f.as.verify.client.offered = SASL_ALL + 1;
+    refuse(&f);
+}
+
+static void each_kind_of_credential_has_its_shape(void **state)
+{
+    (void)state;
+    struct channel_frame f = credential_frame(SASL_XOAUTH2, "alice", "token", 5);
+    there_and_back(&f);
+    f = credential_frame(SASL_OAUTHBEARER, "", "token", 5);
+    there_and_back(&f);
+    f = credential_frame(SASL_OAUTHBEARER, "", "", 0);
+    refuse(&f);
+    f = credential_frame(SASL_OAUTHBEARER, "", "to\0en", 5);
+    refuse(&f);
+    f = credential_frame(SASL_EXTERNAL, "alice@a.test", "", 0);
+    there_and_back(&f);
+    f = credential_frame(SASL_EXTERNAL, "", "", 0);
+    refuse(&f);
+    f = credential_frame(SASL_EXTERNAL, "alice", "x", 1);
+    refuse(&f);
+    f = credential_frame(SASL_SCRAM_SHA_256, "", message, 8);
+    there_and_back(&f);
+    f = credential_frame(SASL_CRAM_MD5, "", NULL, 0);
+    there_and_back(&f);
+    f = credential_frame(SASL_SCRAM_SHA_256, "alice", message, 8);
+    refuse(&f);
+    f = credential_frame(SASL_PLAIN, "", "secret", 6);
+    refuse(&f);
+}
+
+static void the_longest_message_fits_a_frame(void **state)
+{
+    (void)state;
+    struct channel_frame f = credential_frame(SASL_GSSAPI, "", message, SASL_SECRET_MAX);
+    f.as.verify.client.bound = true;
+    memset(f.as.verify.client.helo, 'h', AUTH_CLIENT_HELO_MAX - 1);
+    there_and_back(&f);
+    f.as.verify.secret_len++;
+    refuse(&f);
+}
+
+static void messages_of_an_exchange_come_back(void **state)
+{
+    (void)state;
+    static const struct {
+        enum channel_type type;
+        size_t max;
+    } ways[] = {{CHANNEL_RESPOND, SASL_SECRET_MAX}, {CHANNEL_CHALLENGE, SASL_CHALLENGE_MAX}};
+    for (size_t i = 0; i < 2; i++) {
+        struct channel_frame out, f = {.type = ways[i].type, .number = 7};
+        there_and_back(&f); /* nothing said */
+        f.as.message.octets = (const uint8_t *)message;
+        f.as.message.len = 8;
+        size_t used;
+        struct buf b = encode(&f);
+        assert_int_equal(channel_decode(&out, &used, buf_data(&b), buf_len(&b)), CHANNEL_FRAME);
+        assert_int_equal(out.as.message.len, 8);
+        assert_memory_equal(out.as.message.octets, "n,,n=\0r=", 8);
+        buf_clear(&b);
+        f.as.message.len = ways[i].max;
+        there_and_back(&f);
+        f.as.message.len++;
+        refuse(&f);
+    }
+}
+
+static void what_can_be_offered_comes_back(void **state)
+{
+    (void)state;
+    struct channel_frame out, f = {.type = CHANNEL_MECHANISMS, .as.mechanisms = SASL_ALL};
+    struct buf b = encode(&f);
+    assert_int_equal(decode_exact(&out, buf_data(&b), buf_len(&b)), CHANNEL_FRAME);
+    assert_int_equal(out.as.mechanisms, SASL_ALL);
+    buf_clear(&b);
+    there_and_back(&f);
+    f.as.mechanisms = 0;
+    there_and_back(&f);
+    f.as.mechanisms = SASL_ALL + 1;
+    refuse(&f);
 }
 
 static void the_longest_credential_fits_a_frame(void **state)
@@ -171,14 +331,37 @@ static void signatures_and_verdicts_come_back(void **state)
     f.as.signature.len++;
     refuse(&f);
     for (int v = CHANNEL_ACCEPTED; v <= CHANNEL_LIMITED; v++) {
-        struct channel_frame g = {.type = CHANNEL_VERDICT, .as.verdict = (enum channel_verdict)v};
-        struct channel_frame out;
+        const char *login = v == CHANNEL_ACCEPTED ? "alice@a.test" : "";
+        struct channel_frame out, g = verdict_frame((enum channel_verdict)v, login);
+        size_t used;
         struct buf b = encode(&g);
-        assert_int_equal(decode_exact(&out, buf_data(&b), buf_len(&b)), CHANNEL_FRAME);
-        assert_int_equal(out.as.verdict, v);
+        assert_int_equal(channel_decode(&out, &used, buf_data(&b), buf_len(&b)), CHANNEL_FRAME);
+        assert_int_equal(out.as.verdict.word, v);
+        assert_int_equal(out.as.verdict.login_len, strlen(login));
+        assert_memory_equal(out.as.verdict.login, login, strlen(login));
         buf_clear(&b);
         there_and_back(&g);
     }
+}
+
+static void only_who_was_accepted_has_a_name(void **state)
+{
+    (void)state;
+    struct channel_frame f = verdict_frame(CHANNEL_ACCEPTED, "");
+    refuse(&f);
+    for (int v = CHANNEL_REJECTED; v <= CHANNEL_LIMITED; v++) {
+        f = verdict_frame((enum channel_verdict)v, "alice");
+        refuse(&f);
+    }
+    f = verdict_frame(CHANNEL_ACCEPTED, "alice");
+    f.as.verdict.login = "al\0ce";
+    refuse(&f);
+    char login[SASL_LOGIN_MAX + 2] = {0};
+    memset(login, 'l', SASL_LOGIN_MAX + 1);
+    f = verdict_frame(CHANNEL_ACCEPTED, login);
+    refuse(&f);
+    f.as.verdict.login_len--;
+    there_and_back(&f);
 }
 
 static void ticket_keys_come_back(void **state)
@@ -238,7 +421,7 @@ static void the_address_that_a_lease_is_for_comes_back(void **state)
 static void only_one_answer_brings_a_descriptor(void **state)
 {
     (void)state;
-    for (uint32_t type = 0; type <= CHANNEL_DRAIN + 1; type++)
+    for (uint32_t type = 0; type <= CHANNEL_MECHANISMS + 1; type++)
         for (uint32_t leased = CHANNEL_GRANTED; leased <= CHANNEL_GRANTED_SOCKET; leased++) {
             struct channel_frame f = {.type = (enum channel_type)type,
                                       .as.leased = (enum channel_lease)leased};
@@ -299,11 +482,11 @@ static void what_breaks_a_limit_is_not_sent(void **state)
     f = verify_frame("alice", "secret");
     f.as.verify.mechanism = (enum sasl_mechanism)(SASL_PLAIN | SASL_LOGIN);
     refuse(&f);
-    f = (struct channel_frame){.type = CHANNEL_VERDICT, .as.verdict = (enum channel_verdict)4};
+    f = (struct channel_frame){.type = CHANNEL_VERDICT, .as.verdict.word = (enum channel_verdict)4};
     refuse(&f);
     f = (struct channel_frame){.type = (enum channel_type)0};
     refuse(&f);
-    f = (struct channel_frame){.type = (enum channel_type)(CHANNEL_DRAIN + 1)};
+    f = (struct channel_frame){.type = (enum channel_type)(CHANNEL_MECHANISMS + 1)};
     refuse(&f);
 }
 
@@ -341,20 +524,29 @@ static void corrupt_frames_are_bad(void **state)
     struct channel_frame f = verify_frame("alice", "secret");
     struct buf b = encode(&f);
     assert_bad(&b, 4, 0); /* types */
-    assert_bad(&b, 4, CHANNEL_DRAIN + 1);
+    assert_bad(&b, 4, CHANNEL_MECHANISMS + 1);
     assert_bad(&b, 4, 0x80000000);
     assert_bad(&b, 4, CHANNEL_READY); /* content where there is none */
-    assert_bad(&b, HEADER + 20, 0);   /* mechanisms */
-    assert_bad(&b, HEADER + 20, 3);
-    assert_bad(&b, HEADER + 20, 4);
-    assert_bad16(&b, HEADER + 24, 6); /* longer than the frame */
-    assert_bad16(&b, HEADER + 24, 4); /* an octet left over */
-    assert_bad16(&b, HEADER + 24, 0xffff);
-    assert_bad16(&b, HEADER + 26, 0);
-    assert_bad(&b, HEADER + 28, 0); /* NULs in the login */
-    assert_bad(&b, HEADER + 33, 0); /* and in the password */
+    size_t bound = HEADER + 4 + 16 + 2 + 16 + 2 + 4 + 4;
+    assert_bad(&b, bound, 2);
+    assert_bad(&b, bound, 0xffffffff);
+    assert_bad16(&b, bound + 4, 7);  /* a session id longer than it is */
+    assert_bad16(&b, bound + 4, 24); /* and than any */
+    assert_bad16(&b, bound + 4, 0xffff);
+    assert_bad(&b, bound + 6, 0); /* NULs in it */
+    size_t mechanism = buf_len(&b) - 5 - 6 - 4 - 4;
+    assert_bad(&b, mechanism, 0);
+    assert_bad(&b, mechanism, 3);
+    assert_bad(&b, mechanism, SASL_ALL + 1);
+    assert_bad(&b, mechanism, SASL_EXTERNAL); /* which has no password */
+    assert_bad16(&b, mechanism + 4, 6);       /* longer than the frame */
+    assert_bad16(&b, mechanism + 4, 4);       /* an octet left over */
+    assert_bad16(&b, mechanism + 4, 0xffff);
+    assert_bad16(&b, mechanism + 6, 0);
+    assert_bad(&b, mechanism + 8, 0);  /* NULs in the login */
+    assert_bad(&b, mechanism + 13, 0); /* and in the password */
     buf_clear(&b);
-    f = (struct channel_frame){.type = CHANNEL_VERDICT};
+    f = verdict_frame(CHANNEL_REJECTED, "");
     b = encode(&f);
     assert_bad(&b, HEADER, 4);
     assert_bad(&b, HEADER, 0xffffffff);
@@ -390,6 +582,8 @@ static void a_frame_may_not_be_longer_than_its_content(void **state)
                                               CHANNEL_VERDICT};
     for (size_t i = 0; i < 4; i++) {
         struct channel_frame out, f = {.type = types[i]};
+        if (types[i] == CHANNEL_VERDICT)
+            f.as.verdict.word = CHANNEL_REJECTED;
         struct buf b = encode(&f);
         uint8_t bytes[64] = {0};
         uint32_t len = (uint32_t)buf_len(&b) + 1;
@@ -426,6 +620,13 @@ int main(void)
         cmocka_unit_test(frames_without_content_come_back),
         cmocka_unit_test(a_question_for_a_signature_comes_back),
         cmocka_unit_test(a_credential_comes_back),
+        cmocka_unit_test(who_asks_comes_back),
+        cmocka_unit_test(words_of_who_asks_are_short_and_printable),
+        cmocka_unit_test(each_kind_of_credential_has_its_shape),
+        cmocka_unit_test(the_longest_message_fits_a_frame),
+        cmocka_unit_test(messages_of_an_exchange_come_back),
+        cmocka_unit_test(what_can_be_offered_comes_back),
+        cmocka_unit_test(only_who_was_accepted_has_a_name),
         cmocka_unit_test(the_longest_credential_fits_a_frame),
         cmocka_unit_test(signatures_and_verdicts_come_back),
         cmocka_unit_test(ticket_keys_come_back),
