@@ -3,14 +3,20 @@
 #include <stdio.h>
 #include <string.h>
 
-static const struct backend_ops *const backend_kinds[] = {
-    &backend_file_ops,
+/* Several schemes may share one kind: it is told which. */
+static const struct backend_scheme {
+    const char *name;
+    const struct backend_ops *ops;
+} backend_schemes[] = {
+    {"file", &backend_file_ops},
+    {"dovecot", &backend_dovecot_ops},
+    {"saslauthd", &backend_saslauthd_ops},
+    {"pam", &backend_pam_ops},
 };
 
 /* Named in the configuration's manual, not built: the answer is not "unknown". */
 static const char *const backend_later[] = {
-    "dovecot", "saslauthd", "pam",  "imap",  "imaps", "pop3",  "pop3s",
-    "smtp",    "smtps",     "ldap", "ldaps", "http",  "https",
+    "imap", "imaps", "pop3", "pop3s", "smtp", "smtps", "ldap", "ldaps", "http", "https",
 };
 
 static bool backend_is(const char *scheme, const char *spec, size_t len)
@@ -40,10 +46,10 @@ struct backend *backend_open(const char *spec, const struct backend_settings *se
 {
     const size_t len = strcspn(spec, ":");
 
-    for (size_t i = 0; i < sizeof backend_kinds / sizeof backend_kinds[0]; i++) {
-        if (spec[len] == ':' && backend_is(backend_kinds[i]->scheme, spec, len))
-            return backend_kinds[i]->open(backend_kinds[i]->scheme, spec + len + 1, settings,
-                                          error);
+    for (size_t i = 0; i < sizeof backend_schemes / sizeof backend_schemes[0]; i++) {
+        const struct backend_scheme *s = &backend_schemes[i];
+        if (spec[len] == ':' && backend_is(s->name, spec, len))
+            return s->ops->open(s->name, spec + len + 1, settings, error);
     }
     backend_explain(error, spec, len);
     return NULL;

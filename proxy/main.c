@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "auth/pam_helper.h"
 #include "conf/conf.h"
 #include "proxy/check.h"
 #include "proxy/front.h"
@@ -147,6 +148,8 @@ int main(int argc, char **argv)
         return puts("vestibule " VESTIBULE_VERSION) < 0;
     if (argc == 2 && strcmp(argv[1], "front") == 0)
         return front_run();
+    if (argc == 2 && strcmp(argv[1], PAM_HELPER_ARGUMENT) == 0)
+        return pam_helper_run();
     if (argc < 2 || argv[1][0] == '-')
         return dispatch(&run_command, argc - 1, argv + 1);
     for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)

@@ -190,8 +190,8 @@ static void specs_that_cannot_be_opened_get_a_sentence(void **state)
     unlink(path);
     assert_null(backend_open(spec, &no_settings, error));
     assert_non_null(strstr(error, "vestibule passwd USER"));
-    assert_null(backend_open("dovecot:/run/auth", &no_settings, error));
-    assert_non_null(strstr(error, "\"dovecot\" is not supported yet"));
+    assert_null(backend_open("dovecot", &no_settings, error));
+    assert_non_null(strstr(error, "no credential backend \"dovecot\""));
     assert_null(backend_open("ldaps://host/", &no_settings, error));
     assert_non_null(strstr(error, "not supported yet"));
     assert_null(backend_open("fiel:/etc/users", &no_settings, error));
