@@ -15,7 +15,8 @@
 #define FETCH_ERROR_MAX 512
 #define FETCH_CONNECT_MS 5000
 #define FETCH_HEADERS_MAX 32768 /* octets of an answer's header lines, or of a server's replies */
-#define FETCH_AT_ONCE 64        /* requests under way; those behind wait, within their own time */
+#define FETCH_AT_ONCE 64        /* connections; requests beyond that wait, within their own time */
+#define FETCH_KEPT 16           /* of them kept for later */
 
 enum fetch_outcome {
     FETCH_DONE,   /* an answer is here, whatever it says */
@@ -41,7 +42,7 @@ struct fetch_request {
     const char *body;           /* HTTP: to be POSTed as a form; NULL: GET */
     size_t body_len;
     bool connect_only;   /* up to where a request could be made (mail: logged in), then hang up */
-    bool certificate;    /* what the server's certificate says is wanted */
+    bool fresh;          /* on a connection that nobody used before nor will after */
     size_t max;          /* octets of the answer's body; more: FETCH_FAILED */
     uint32_t timeout_ms; /* needed: until `done`, waiting for a turn included */
 };
@@ -55,8 +56,8 @@ struct fetch_result {
     const char *headers; /* HTTP: status line and header lines of the last answer; mail: every line
                             that the server said, both with CR LF. NUL behind it */
     size_t headers_len;
-    const char *until;    /* the certificate's last day, as "2026-12-31 …"; "": not known */
-    const char *error;    /* not FETCH_DONE: what is wrong, without a full stop */
+    const char *until; /* the certificate's last day, as "2026-12-31 23:59:59 GMT"; "": not known */
+    const char *error; /* not FETCH_DONE: what is wrong, without a full stop */
     bool certificate_bad; /* the reason is the server's certificate */
 };
 
