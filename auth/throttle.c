@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "auth/source.h"
+
 /* Networks share sets by their hash; within a set the worst stay. 16,384 in all, half a megabyte.
  */
 enum { THROTTLE_SETS = 2048, THROTTLE_WAYS = 8 };
@@ -57,16 +59,6 @@ void throttle_free(struct throttle *t)
     free(t);
 }
 
-/* What of an address names its network: /24 of IPv4, /56 of IPv6. */
-static void throttle_network(uint8_t out[16], const uint8_t address[16])
-{
-    static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
-    const size_t kept = memcmp(address, mapped, sizeof mapped) == 0 ? 15 : 7;
-
-    memset(out, 0, 16);
-    memcpy(out, address, kept);
-}
-
 static struct throttle_entry *throttle_set(struct throttle *t, const uint8_t network[16])
 {
     return t->entries[SIPHASH_24(t->key, network, 16) % THROTTLE_SETS];
@@ -114,7 +106,7 @@ uint64_t throttle_failure(struct throttle *t, const uint8_t address[16], uint64_
     struct throttle_entry *set;
     struct throttle_entry *e;
 
-    throttle_network(network, address);
+    source_of(network, address);
     set = throttle_set(t, network);
     for (size_t i = 0; i < THROTTLE_WAYS; i++)
         throttle_fade(&set[i], now_ms);
@@ -137,7 +129,7 @@ void throttle_success(struct throttle *t, const uint8_t address[16])
     uint8_t network[16];
     struct throttle_entry *e;
 
-    throttle_network(network, address);
+    source_of(network, address);
     e = throttle_find(throttle_set(t, network), network);
     if (e != NULL)
         e->failures = 0;

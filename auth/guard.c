@@ -1,0 +1,245 @@
+#include "auth/guard.h"
+
+#include <openssl/mem.h>
+#include <openssl/siphash.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "auth/source.h"
+#include "auth/strikes.h"
+#include "auth/throttle.h"
+
+/* Pairs of network and account that logged in, the latest of each set. */
+enum { GUARD_GOOD_SETS = 2048, GUARD_GOOD_WAYS = 8 };
+
+struct guard_good {
+    uint64_t pair; /* 0: free */
+    uint64_t last_ms;
+};
+
+struct guard {
+    struct guard_rule rule;
+    uint8_t key[16];
+    uint64_t siphash[2];
+    struct throttle *throttle;
+    struct strikes *strikes[GUARD_WHATS];
+    struct guard_good good[GUARD_GOOD_SETS][GUARD_GOOD_WAYS];
+};
+
+/* What a try is known by; never 0. */
+struct guard_ids {
+    uint8_t source[SOURCE_LEN];
+    uint64_t who[GUARD_WHATS];
+    uint64_t pair;
+};
+
+static uint64_t guard_hash(const struct guard *g, char what, const void *a, size_t a_len,
+                           const void *b, size_t b_len)
+{
+    uint8_t text[1 + SOURCE_LEN + SASL_LOGIN_MAX + SASL_SECRET_MAX];
+    uint64_t hash;
+
+    if (a_len + b_len >= sizeof text)
+        return 1;
+    text[0] = (uint8_t)what;
+    if (a_len > 0)
+        memcpy(text + 1, a, a_len);
+    if (b_len > 0)
+        memcpy(text + 1 + a_len, b, b_len);
+    hash = SIPHASH_24(g->siphash, text, 1 + a_len + b_len);
+    OPENSSL_cleanse(text, 1 + a_len + b_len);
+    return hash != 0 ? hash : 1;
+}
+
+static struct guard_ids guard_ids_of(const struct guard *g, const struct guard_try *t)
+{
+    const size_t login_len = strlen(t->login);
+    struct guard_ids ids;
+
+    source_of(ids.source, t->address);
+    ids.who[GUARD_NETWORK] = guard_hash(g, 'n', ids.source, SOURCE_LEN, NULL, 0);
+    ids.who[GUARD_ACCOUNT] = guard_hash(g, 'a', t->login, login_len, NULL, 0);
+    ids.who[GUARD_PASSWORD] = guard_hash(g, 'p', t->secret, t->secret_len, NULL, 0);
+    ids.pair = guard_hash(g, 'g', ids.source, SOURCE_LEN, t->login, login_len);
+    return ids;
+}
+
+struct guard *guard_new(const struct guard_rule *rule, const uint8_t key[16])
+{
+    struct guard *g = calloc(1, sizeof *g);
+    bool whole = g != NULL;
+
+    for (size_t i = 0; whole && i < GUARD_WHATS; i++)
+        whole = (g->strikes[i] = strikes_new()) != NULL;
+    if (whole) {
+        memcpy(g->key, key, sizeof g->key);
+        memcpy(g->siphash, key, sizeof g->siphash);
+        guard_measure(g, rule);
+        whole = g->throttle != NULL;
+    }
+    if (whole)
+        return g;
+    guard_free(g);
+    return NULL;
+}
+
+void guard_free(struct guard *g)
+{
+    if (g == NULL)
+        return;
+    for (size_t i = 0; i < GUARD_WHATS; i++)
+        strikes_free(g->strikes[i]);
+    throttle_free(g->throttle);
+    OPENSSL_cleanse(g, sizeof *g);
+    free(g);
+}
+
+void guard_measure(struct guard *g, const struct guard_rule *rule)
+{
+    struct throttle *fresh;
+
+    if (g->throttle == NULL || rule->failure_delay_ms != g->rule.failure_delay_ms) {
+        fresh = throttle_new(rule->failure_delay_ms, g->key);
+        if (fresh != NULL) {
+            throttle_free(g->throttle);
+            g->throttle = fresh;
+        }
+    }
+    g->rule = *rule;
+}
+
+static struct guard_good *guard_good_at(struct guard *g, uint64_t pair)
+{
+    struct guard_good *set = g->good[pair % GUARD_GOOD_SETS];
+
+    for (size_t i = 0; i < GUARD_GOOD_WAYS; i++)
+        if (set[i].pair == pair)
+            return &set[i];
+    return NULL;
+}
+
+static void guard_keep_good(struct guard *g, uint64_t pair, uint64_t now_ms)
+{
+    struct guard_good *set = g->good[pair % GUARD_GOOD_SETS], *place = guard_good_at(g, pair);
+
+    if (place == NULL) {
+        place = &set[0];
+        for (size_t i = 1; i < GUARD_GOOD_WAYS; i++)
+            if (set[i].last_ms < place->last_ms)
+                place = &set[i];
+    }
+    *place = (struct guard_good){.pair = pair, .last_ms = now_ms};
+}
+
+bool guard_admits(struct guard *g, enum guard_what *what, const struct guard_try *t,
+                  uint64_t now_ms)
+{
+    const struct guard_ids ids = guard_ids_of(g, t);
+    const bool named = t->login[0] != '\0';
+    const bool good = named && guard_good_at(g, ids.pair) != NULL;
+
+    *what = GUARD_NETWORK;
+    if (strikes_locked(g->strikes[GUARD_NETWORK], ids.who[GUARD_NETWORK], now_ms))
+        return false;
+    if (good)
+        return true;
+    *what = GUARD_ACCOUNT;
+    if (named && strikes_locked(g->strikes[GUARD_ACCOUNT], ids.who[GUARD_ACCOUNT], now_ms))
+        return false;
+    *what = GUARD_PASSWORD;
+    return t->secret_len == 0 ||
+           !strikes_locked(g->strikes[GUARD_PASSWORD], ids.who[GUARD_PASSWORD], now_ms);
+}
+
+struct guard_failure guard_failed(struct guard *g, const struct guard_try *t, uint64_t now_ms)
+{
+    const struct guard_ids ids = guard_ids_of(g, t);
+    const struct strikes_rule rule = {g->rule.lockout, g->rule.period_ms};
+    const bool known = t->secret_len > 0;
+    const struct strikes_offence guess = {ids.who[GUARD_ACCOUNT],
+                                          known ? ids.who[GUARD_PASSWORD] : 0};
+    char network[SOURCE_TEXT_MAX];
+    struct guard_failure f = {.delay_ms = throttle_failure(g->throttle, t->address, now_ms)};
+
+    source_text(network, ids.source);
+    if (!source_loopback(ids.source))
+        f.strikes[GUARD_NETWORK] =
+            strikes_add(g->strikes[GUARD_NETWORK], &f.locked[GUARD_NETWORK], &rule,
+                        ids.who[GUARD_NETWORK], network, guess, now_ms);
+    if (t->login[0] != '\0')
+        f.strikes[GUARD_ACCOUNT] =
+            strikes_add(g->strikes[GUARD_ACCOUNT], &f.locked[GUARD_ACCOUNT], &rule,
+                        ids.who[GUARD_ACCOUNT], t->login, guess, now_ms);
+    if (known && t->login[0] != '\0')
+        f.strikes[GUARD_PASSWORD] = strikes_add(
+            g->strikes[GUARD_PASSWORD], &f.locked[GUARD_PASSWORD], &rule, ids.who[GUARD_PASSWORD],
+            "", (struct strikes_offence){0, ids.who[GUARD_ACCOUNT]}, now_ms);
+    return f;
+}
+
+void guard_succeeded(struct guard *g, const struct guard_try *t, uint64_t now_ms)
+{
+    const struct guard_ids ids = guard_ids_of(g, t);
+
+    throttle_success(g->throttle, t->address);
+    strikes_forgive_whom(g->strikes[GUARD_NETWORK], ids.who[GUARD_NETWORK], ids.who[GUARD_ACCOUNT]);
+    strikes_forgive(g->strikes[GUARD_ACCOUNT], ids.who[GUARD_ACCOUNT]);
+    guard_keep_good(g, ids.pair, now_ms);
+}
+
+bool guard_list(const struct guard *g, struct guard_lock *out, size_t index, uint64_t now_ms)
+{
+    for (size_t what = 0; what < GUARD_WHATS; what++) {
+        struct strikes_view view;
+        size_t place = 0;
+        while (strikes_next_locked(g->strikes[what], &view, &place, now_ms)) {
+            if (index-- > 0)
+                continue;
+            *out = (struct guard_lock){
+                .what = (enum guard_what)what, .left_ms = view.left_ms, .strikes = view.count};
+            snprintf(out->name, sizeof out->name, "%s", view.name);
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool guard_lift_passwords(struct guard *g, uint64_t now_ms)
+{
+    struct strikes_view view;
+    bool lifted = false;
+
+    for (size_t place = 0;
+         strikes_next_locked(g->strikes[GUARD_PASSWORD], &view, &place, now_ms);) {
+        strikes_forgive(g->strikes[GUARD_PASSWORD], view.who);
+        lifted = true;
+    }
+    return lifted;
+}
+
+static bool guard_lift_one(struct guard *g, enum guard_what what, uint64_t who, uint64_t now_ms)
+{
+    const bool locked = strikes_locked(g->strikes[what], who, now_ms);
+
+    if (locked)
+        strikes_forgive(g->strikes[what], who);
+    return locked;
+}
+
+bool guard_lift(struct guard *g, const char *name, uint64_t now_ms)
+{
+    uint8_t source[SOURCE_LEN];
+    bool lifted = false;
+
+    if (strlen(name) > SASL_LOGIN_MAX)
+        return false;
+    if (source_parse(source, name))
+        lifted = guard_lift_one(g, GUARD_NETWORK, guard_hash(g, 'n', source, SOURCE_LEN, NULL, 0),
+                                now_ms);
+    lifted |=
+        guard_lift_one(g, GUARD_ACCOUNT, guard_hash(g, 'a', name, strlen(name), NULL, 0), now_ms);
+    if (strcmp(name, "passwords") == 0)
+        lifted |= guard_lift_passwords(g, now_ms);
+    return lifted;
+}

@@ -1,0 +1,24 @@
+/* Which network a client's address counts as where guesses are counted: the /24 of an IPv4 address
+ * (v4-mapped as well), the /56 of an IPv6 one. Pure. */
+#ifndef VESTIBULE_AUTH_SOURCE_H
+#define VESTIBULE_AUTH_SOURCE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define SOURCE_LEN 16
+#define SOURCE_TEXT_MAX 48
+
+/* The address with all that is the client's own set to zero. */
+void source_of(uint8_t out[SOURCE_LEN], const uint8_t address[16]);
+
+bool source_loopback(const uint8_t source[SOURCE_LEN]);
+
+/* "192.0.2.0/24", "2001:db8:0:100::/56". */
+void source_text(char out[SOURCE_TEXT_MAX], const uint8_t source[SOURCE_LEN]);
+
+/* From text as above, or from any address in it. False: it is neither. */
+bool source_parse(uint8_t out[SOURCE_LEN], const char *text);
+
+#endif
