@@ -14,6 +14,7 @@
 #include <uv.h>
 
 #include "auth/client.h"
+#include "auth/realm.h"
 #include "auth/sasl.h"
 
 #define BACKEND_ERROR_MAX 512
@@ -29,6 +30,9 @@ enum backend_verdict {
 
 /* What the settings say beside the spec; borrowed, it outlives the backend. Strings may be NULL. */
 struct backend_settings {
+    struct realm_rule
+        realm; /* for who learns the login inside an exchange: looked up by this name */
+    const char *state_dir;
     const char *hostname;     /* ours: realm, service name, EHLO towards other servers */
     const char *ca;           /* certificate authorities for URL backends; NULL: the system's */
     const char *ldap_bind_dn; /* who searches; NULL: anonymous */
@@ -55,7 +59,7 @@ struct backend_question {
     /* Called on the loop, exactly once per ask and respond, never from inside of them. `message` is
      * the challenge (borrowed for the call). With BACKEND_ACCEPTED `login` names who it is, where
      * the backend knows better than the credential (an exchange, a token, a canonical form); NULL:
-     * the credential's login. */
+     * the credential's login. With BACKEND_REJECTED of an exchange it may name who was tried. */
     void (*answered)(struct backend_question *q, enum backend_verdict verdict, const char *login,
                      const uint8_t *message, size_t len);
     void *owner;

@@ -52,10 +52,20 @@ static bool load_certificates(struct edition *e, char error[EDITION_ERROR_MAX])
     return true;
 }
 
+struct realm_rule edition_realm(const struct conf *conf)
+{
+    return (struct realm_rule){
+        .default_realm = conf->default_realm,
+        .domain = conf->login_domain == CONF_LOGIN_STRIP ? REALM_STRIP : REALM_KEEP,
+        .lower = conf->login_lower};
+}
+
 struct backend_settings edition_backend_settings(const struct conf *conf)
 {
     const struct conf_oauth *o = &conf->oauth;
-    return (struct backend_settings){.hostname = conf->hostname,
+    return (struct backend_settings){.realm = edition_realm(conf),
+                                     .state_dir = conf->state_dir,
+                                     .hostname = conf->hostname,
                                      .ca = conf->ca,
                                      .ldap_bind_dn = conf->ldap_bind_dn,
                                      .ldap_bind_password_file = conf->ldap_bind_password_file,
@@ -77,6 +87,17 @@ static bool open_backends(struct edition *e, char error[EDITION_ERROR_MAX])
         if (b == NULL)
             return false;
         e->backend[e->backend_count++] = b;
+    }
+    return true;
+}
+
+/* Blocks for nothing; what is away is found out when it is asked. */
+bool edition_start(struct edition *e, uv_loop_t *loop, char error[EDITION_ERROR_MAX])
+{
+    for (size_t i = 0; i < e->backend_count; i++) {
+        const struct backend_ops *ops = e->backend[i]->ops;
+        if (ops->start != NULL && !ops->start(e->backend[i], loop, error))
+            return false;
     }
     return true;
 }
@@ -111,7 +132,8 @@ void edition_refresh(struct edition *e)
 {
     for (size_t i = 0; i < e->backend_count; i++) {
         char error[BACKEND_ERROR_MAX] = "";
-        if (!e->backend[i]->ops->refresh(e->backend[i], error) && error[0] != '\0')
+        const struct backend_ops *ops = e->backend[i]->ops;
+        if (ops->refresh != NULL && !ops->refresh(e->backend[i], error) && error[0] != '\0')
             log_say(LOG_LEVEL_ERROR, "backend", "%s; the last good state stays in force", error);
     }
     if (e->senders != NULL)

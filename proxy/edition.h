@@ -37,8 +37,14 @@ struct edition {
 
 /* Blocks (files, name look-ups). Takes over `conf`, whatever happens. NULL with one sentence. */
 struct edition *edition_load(struct conf *conf, char error[EDITION_ERROR_MAX]);
+/* Under which name a login is known, by [auth]; borrowed from `conf`. */
+struct realm_rule edition_realm(const struct conf *conf);
+
 /* What backends are opened with; borrowed from `conf`. */
 struct backend_settings edition_backend_settings(const struct conf *conf);
+
+/* It comes into force: its backends work on this loop from here on. False with a sentence. */
+bool edition_start(struct edition *e, uv_loop_t *loop, char error[EDITION_ERROR_MAX]);
 
 /* Takes note of files that changed (users, senders); cheap when none did. What does not load leaves
  * the last good state in force and is logged once. */

@@ -70,7 +70,8 @@ static bool owns(struct edition *e, const char *login, const char *address)
     edition_refresh(e);
     bool owned = senders_allows(e->senders, NULL, login, address);
     for (size_t i = 0; i < e->backend_count && !owned; i++)
-        owned = e->backend[i]->ops->owns(e->backend[i], login, address);
+        owned = e->backend[i]->ops->owns != NULL &&
+                e->backend[i]->ops->owns(e->backend[i], login, address);
     return owned;
 }
 

@@ -9,20 +9,22 @@
 #include <unistd.h>
 #include <uv.h>
 
-#include "proxy/answer.h"
 #include "proxy/edition.h"
+#include "proxy/judge.h"
 #include "proxy/learnt.h"
 #include "proxy/lender.h"
 #include "proxy/listen.h"
 #include "proxy/log.h"
 #include "proxy/permit.h"
 #include "proxy/privileges.h"
+#include "proxy/sign.h"
 #include "proxy/spawn.h"
 
 #define BACKOFF_FIRST_MS 100
 #define BACKOFF_MAX_MS 10000
 #define HEALTHY_MS 60000   /* a front that lived so long starts the back-off anew */
 #define KILL_GRACE_MS 5000 /* behind drain_timeout, before a front that does not end is killed */
+#define LOOK_MS 1000       /* for files and servers that changed */
 #define FRONTS_MAX 64      /* draining ones included: a reload waits when there are more */
 
 enum vault_state { VAULT_STARTING, VAULT_SERVING, VAULT_STOPPING };
@@ -43,7 +45,8 @@ struct vault {
     size_t fronts;     /* processes alive */
     struct spawn *all[FRONTS_MAX];
     struct ticket_keys tickets;
-    struct answers *answers;
+    struct signer signer;
+    struct judge *judge;
     struct lender *lender;
     struct permits *permits;
     uint64_t backoff;
@@ -51,6 +54,9 @@ struct vault {
     uv_timer_t restart;
     uv_timer_t rotate;
     uv_timer_t kill;
+    uv_timer_t look;
+    unsigned offered; /* to clients, when that was looked at last */
+    const struct spawn *offered_to;
     uv_signal_t signals[4];
 };
 
@@ -63,12 +69,6 @@ static void on_question(void *owner, struct spawn *s, struct link *l,
                         const struct channel_frame *frame);
 static void on_link_gone(void *owner, struct link *l);
 static void on_gone(void *owner, struct spawn *s, int64_t status, int signal);
-
-static uint32_t mechanisms_of(const struct conf *conf)
-{
-    return (conf->mechanisms & CONF_PLAIN ? (uint32_t)SASL_PLAIN : 0) |
-           (conf->mechanisms & CONF_LOGIN ? (uint32_t)SASL_LOGIN : 0);
-}
 
 static struct spawn *start_front(struct vault *v, struct edition *e,
                                  const struct listen_set *sockets)
@@ -84,7 +84,7 @@ static struct spawn *start_front(struct vault *v, struct edition *e,
     else
         v->all[v->fronts++] = s;
     if (s != NULL)
-        spawn_mechanisms(s, mechanisms_of(e->conf));
+        spawn_mechanisms(s, judge_mechanisms(e));
     return s;
 }
 
@@ -141,8 +141,11 @@ static void on_question(void *owner, struct spawn *s, struct link *l,
     case CHANNEL_RETURN:
         lender_take(v->lender, l, spawn_edition(s)->conf, frame);
         break;
+    case CHANNEL_SIGN:
+        signer_take(&v->signer, l, spawn_edition(s), frame);
+        break;
     default:
-        answers_take(v->answers, l, spawn_edition(s), frame);
+        judge_take(v->judge, l, spawn_edition(s), frame);
         break;
     }
 }
@@ -151,6 +154,7 @@ static void on_link_gone(void *owner, struct link *l)
 {
     struct vault *v = owner;
     lender_link_gone(v->lender, l);
+    judge_link_gone(v->judge, l);
 }
 
 static void vault_reload(struct vault *v);
@@ -168,7 +172,7 @@ static void take_over(struct vault *v)
     v->sockets = v->coming_sockets;
     v->coming = NULL;
     v->coming_edition = NULL;
-    answers_failure_delay(v->answers, v->edition->conf->failure_delay);
+    judge_measure(v->judge, v->edition->conf);
     lender_measure(v->lender, v->edition->conf);
     permits_measure(v->permits, &v->edition->conf->policy);
     log_open(v->log_fd, v->edition->conf->log_target == CONF_LOG_SYSLOG,
@@ -303,6 +307,15 @@ static struct edition *load_edition(struct vault *v)
     return e;
 }
 
+static bool start_edition(struct vault *v, struct edition *e)
+{
+    char error[EDITION_ERROR_MAX];
+    bool started = edition_start(e, &v->loop, error);
+    if (!started)
+        log_say(LOG_LEVEL_ERROR, "backend", "%s", error);
+    return started;
+}
+
 static void vault_reload(struct vault *v)
 {
     char error[LISTEN_ERROR_MAX];
@@ -319,7 +332,9 @@ static void vault_reload(struct vault *v)
         v->coming_edition = NULL;
         return;
     }
-    v->coming = start_front(v, v->coming_edition, &v->coming_sockets);
+    v->coming = start_edition(v, v->coming_edition)
+                    ? start_front(v, v->coming_edition, &v->coming_sockets)
+                    : NULL;
     if (v->coming == NULL)
         abandon_reload(v);
 }
@@ -337,9 +352,12 @@ static void close_handle(uv_handle_t *handle, void *unused)
 
 static void close_loop(struct vault *v)
 {
-    answers_stop(v->answers);
+    judge_stop(v->judge);
+    edition_release(v->edition); /* its backends' handles stand on the loop */
+    edition_release(v->coming_edition);
+    v->edition = v->coming_edition = NULL;
     uv_handle_t *ours[] = {(uv_handle_t *)&v->restart, (uv_handle_t *)&v->rotate,
-                           (uv_handle_t *)&v->kill};
+                           (uv_handle_t *)&v->kill, (uv_handle_t *)&v->look};
     for (size_t i = 0; i < sizeof ours / sizeof *ours; i++)
         close_handle(ours[i], NULL);
     for (size_t i = 0; i < sizeof v->signals / sizeof *v->signals; i++)
@@ -392,11 +410,27 @@ static void on_rotate(uv_timer_t *rotate)
         spawn_tickets(v->all[i], &v->tickets);
 }
 
+/* Files that changed and servers that came back show in what clients are offered, without anybody's
+ * login. */
+static void on_look(uv_timer_t *look)
+{
+    struct vault *v = look->data;
+    if (v->state != VAULT_SERVING || v->edition == NULL)
+        return;
+    edition_refresh(v->edition);
+    unsigned can = judge_mechanisms(v->edition);
+    if (v->current == NULL || (can == v->offered && v->current == v->offered_to))
+        return;
+    v->offered = can;
+    v->offered_to = v->current;
+    spawn_mechanisms(v->current, can);
+}
+
 static void init_handles(struct vault *v)
 {
     static const int wanted[] = {SIGTERM, SIGINT, SIGHUP, SIGPIPE};
     uv_loop_init(&v->loop);
-    uv_timer_t *timers[] = {&v->restart, &v->rotate, &v->kill};
+    uv_timer_t *timers[] = {&v->restart, &v->rotate, &v->kill, &v->look};
     for (size_t i = 0; i < sizeof timers / sizeof *timers; i++) {
         uv_timer_init(&v->loop, timers[i]);
         timers[i]->data = v;
@@ -406,6 +440,7 @@ static void init_handles(struct vault *v)
         v->signals[i].data = v;
         uv_signal_start(&v->signals[i], on_signal, wanted[i]);
     }
+    uv_timer_start(&v->look, on_look, LOOK_MS, LOOK_MS);
     uv_timer_start(&v->rotate, on_rotate, TICKET_ROTATE_S * 1000ULL, TICKET_ROTATE_S * 1000ULL);
 }
 
@@ -476,16 +511,18 @@ static void warn_of_self_signed(const struct vault *v)
 static int serve(struct vault *v)
 {
     init_handles(v);
-    v->answers = answers_new(&v->loop, size_thread_pool());
+    v->signer.loop = &v->loop;
+    v->judge = judge_new(&v->loop, size_thread_pool(), v->edition->conf);
     v->lender = lender_new();
     v->permits = permits_new();
-    if (v->answers == NULL || v->lender == NULL || v->permits == NULL)
+    if (v->judge == NULL || v->lender == NULL || v->permits == NULL)
         return say(1, "out of memory");
     lender_measure(v->lender, v->edition->conf);
     permits_measure(v->permits, &v->edition->conf->policy);
-    answers_failure_delay(v->answers, v->edition->conf->failure_delay);
     ticket_keys_rotate(&v->tickets);
     warn_of_self_signed(v);
+    if (!start_edition(v, v->edition))
+        return 1;
     v->current = start_front(v, v->edition, &v->sockets);
     if (v->current == NULL)
         return 1;
@@ -506,7 +543,7 @@ int vault_run(const char *conf_path)
     int status = prepare(v);
     if (status == 0)
         status = serve(v);
-    answers_free(v->answers);
+    judge_free(v->judge);
     lender_free(v->lender);
     permits_free(v->permits);
     edition_release(v->coming_edition);

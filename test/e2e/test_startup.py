@@ -68,8 +68,7 @@ def test_all_errors_are_shown_at_once(refused):
 
 @pytest.mark.parametrize("changes", [
     {"cluster": {"redis": "redis://127.0.0.1/0"}}, {"metrics": {"address": "127.0.0.1:1"}}, {"listener submission": {"tls": "auto"}},
-    {"auth": {"mechanisms": "SCRAM-SHA-256"}}, {"auth": {"backend": "dovecot:/run/dovecot/auth"}},
-    {"auth": {"lockout": "20/10m"}}])
+    {"upstream": {"tls": "starttls"}}])
 def test_what_is_not_built_yet_is_refused_never_ignored(refused, changes):
     status, said = refused(changes)
     assert status == 2 and "not supported yet" in one_sentence(said)
