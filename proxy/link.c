@@ -27,6 +27,8 @@ struct parcel {
 struct link {
     uv_poll_t poll;
     uv_prepare_t flush;
+    uv_timer_t later; /* until what is queued goes in any case */
+    bool urgent;      /* it goes at the end of this turn */
     int fd;
     unsigned holds; /* the owner, each open handle, each link_hold */
     bool open;
@@ -51,6 +53,7 @@ static void link_broken(struct link *l)
     l->open = false;
     uv_poll_stop(&l->poll);
     uv_prepare_stop(&l->flush);
+    uv_timer_stop(&l->later);
     l->events->closed(l->owner, l);
 }
 
@@ -159,6 +162,8 @@ static void link_flush(struct link *l)
         return;
     while (link_write(l))
         ;
+    l->urgent = false;
+    uv_timer_stop(&l->later);
     bool full = buf_len(&l->out) > 0;
     if (full != l->writing) {
         l->writing = full;
@@ -247,8 +252,14 @@ static void on_poll(uv_poll_t *poll, int status, int events)
 static void on_turn_end(uv_prepare_t *flush)
 {
     struct link *l = flush->data;
-    if (l->open && !l->writing)
+    if (l->open && !l->writing && l->urgent)
         link_flush(l);
+}
+
+static void on_later(uv_timer_t *later)
+{
+    struct link *l = later->data;
+    l->urgent = true;
 }
 
 struct link *link_open(uv_loop_t *loop, int fd, const struct link_events *events, void *owner)
@@ -268,8 +279,9 @@ struct link *link_open(uv_loop_t *loop, int fd, const struct link_events *events
     buf_init(&l->out, LINK_QUEUE_MAX);
     uv_poll_init(loop, &l->poll, fd);
     uv_prepare_init(loop, &l->flush);
-    l->poll.data = l->flush.data = l;
-    l->holds = 3;
+    uv_timer_init(loop, &l->later);
+    l->poll.data = l->flush.data = l->later.data = l;
+    l->holds = 4;
     uv_prepare_start(&l->flush, on_turn_end);
     link_arm(l);
     return l;
@@ -277,8 +289,18 @@ struct link *link_open(uv_loop_t *loop, int fd, const struct link_events *events
 
 void link_send(struct link *l, const struct channel_frame *frame)
 {
+    l->urgent = true;
     if (l->open && !channel_encode(&l->out, frame))
         link_broken(l);
+}
+
+void link_send_later(struct link *l, const struct channel_frame *frame)
+{
+    bool urgent = l->urgent;
+    link_send(l, frame);
+    l->urgent = urgent;
+    if (l->open && !uv_is_active((uv_handle_t *)&l->later))
+        uv_timer_start(&l->later, on_later, LINK_LATER_MS, 0);
 }
 
 bool link_send_fd(struct link *l, const struct channel_frame *frame, int fd)
@@ -341,5 +363,6 @@ void link_close(struct link *l)
     link_drop_descriptors(l);
     uv_close((uv_handle_t *)&l->poll, on_closed);
     uv_close((uv_handle_t *)&l->flush, on_closed);
+    uv_close((uv_handle_t *)&l->later, on_closed);
     link_release(l);
 }

@@ -8,6 +8,8 @@
 
 #include "proxy/channel.h"
 
+#define LINK_LATER_MS 5
+
 struct link;
 
 struct link_events {
@@ -25,8 +27,12 @@ struct link *link_open(uv_loop_t *loop, int fd, const struct link_events *events
 /* Queued until the end of this loop turn; dropped silently when the link is closed. */
 void link_send(struct link *l, const struct channel_frame *frame);
 
-/* The same with a descriptor, for a frame that brings one (see channel.h); takes over `fd` whatever
- * happens. False: too many wait already, and nothing is sent. */
+/* The same for what can wait a moment: it goes with the next frame that cannot, or after
+ * LINK_LATER_MS. */
+void link_send_later(struct link *l, const struct channel_frame *frame);
+
+/* The same as link_send with a descriptor, for a frame that brings one (see channel.h); takes over
+ * `fd` whatever happens. False: too many wait already, and nothing is sent. */
 bool link_send_fd(struct link *l, const struct channel_frame *frame, int fd);
 
 /* From within the frame event: the descriptor that came with this frame, the caller's from here on.
