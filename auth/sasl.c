@@ -6,6 +6,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "auth/sasl_token.h"
 #include "auth/utf8.h"
 
 enum { SASL_DECODED_MAX = SASL_SECRET_MAX };
@@ -140,7 +141,7 @@ bool sasl_password_fits(const void *text, size_t len)
     return utf8_ok(password, len);
 }
 
-static bool sasl_set_login(struct sasl *s, const uint8_t *login, size_t len)
+static bool sasl_set_login(struct sasl *s, const void *login, size_t len)
 {
     if (!sasl_login_fits(login, len))
         return false;
@@ -150,21 +151,34 @@ static bool sasl_set_login(struct sasl *s, const uint8_t *login, size_t len)
     return true;
 }
 
+static void sasl_set_secret(struct sasl *s, const uint8_t *secret, size_t len)
+{
+    OPENSSL_cleanse(s->credential.secret, sizeof s->credential.secret);
+    if (len > 0)
+        memcpy(s->credential.secret, secret, len);
+    s->credential.secret_len = len;
+}
+
 static bool sasl_set_password(struct sasl *s, const uint8_t *password, size_t len)
 {
     if (!sasl_password_fits(password, len))
         return false;
-    memcpy(s->credential.secret, password, len);
-    s->credential.secret[len] = '\0';
-    s->credential.secret_len = len;
+    sasl_set_secret(s, password, len);
     return true;
 }
 
-static enum sasl_status sasl_ask(struct sasl *s, const char *challenge)
+static enum sasl_status sasl_ask(struct sasl *s, const void *challenge, size_t len)
 {
-    memcpy(s->challenge, challenge, strlen(challenge) + 1);
+    if (s->step == SASL_STEPS_MAX)
+        return SASL_REFUSED;
+    EVP_EncodeBlock((uint8_t *)s->challenge, challenge, len);
     s->step++;
     return SASL_CHALLENGE;
+}
+
+static enum sasl_status sasl_ask_text(struct sasl *s, const char *challenge)
+{
+    return sasl_ask(s, challenge, strlen(challenge));
 }
 
 static enum sasl_status sasl_whole(struct sasl *s)
@@ -200,10 +214,53 @@ static enum sasl_status sasl_plain(struct sasl *s, const struct sasl_decoded *d)
 static enum sasl_status sasl_login(struct sasl *s, const struct sasl_decoded *d)
 {
     if (s->step == 1)
-        return sasl_set_login(s, d->octets, d->len) ? sasl_ask(s, "UGFzc3dvcmQ6") : SASL_REFUSED;
+        return sasl_set_login(s, d->octets, d->len) ? sasl_ask_text(s, "Password:") : SASL_REFUSED;
     if (!sasl_set_password(s, d->octets, d->len))
         return SASL_REFUSED;
     return sasl_whole(s);
+}
+
+static enum sasl_status sasl_bearer(struct sasl *s, const struct sasl_decoded *d)
+{
+    struct sasl_token t;
+    const bool ok = s->mechanism == SASL_XOAUTH2 ? sasl_token_xoauth2(&t, d->octets, d->len)
+                                                 : sasl_token_oauthbearer(&t, d->octets, d->len);
+
+    if (!ok || (t.login_len > 0 && !sasl_set_login(s, t.login, t.login_len)))
+        return SASL_REFUSED;
+    sasl_set_secret(s, t.token, t.token_len);
+    return sasl_whole(s);
+}
+
+/* RFC 4422 A: whom the certificate stands for, and nobody else. */
+static enum sasl_status sasl_external(struct sasl *s, const struct sasl_decoded *d)
+{
+    const size_t len = strlen(s->external);
+
+    if (d->len > 0 && (d->len != len || memcmp(d->octets, s->external, len) != 0))
+        return SASL_REFUSED;
+    return sasl_set_login(s, s->external, len) ? sasl_whole(s) : SASL_REFUSED;
+}
+
+static enum sasl_status sasl_message(struct sasl *s, const struct sasl_decoded *d)
+{
+    sasl_set_secret(s, d->octets, d->len);
+    return sasl_whole(s);
+}
+
+static enum sasl_status sasl_take(struct sasl *s, const struct sasl_decoded *d)
+{
+    switch (sasl_kind(s->mechanism)) {
+    case SASL_KIND_PASSWORD:
+        return s->mechanism == SASL_PLAIN ? sasl_plain(s, d) : sasl_login(s, d);
+    case SASL_KIND_TOKEN:
+        return sasl_bearer(s, d);
+    case SASL_KIND_EXTERNAL:
+        return sasl_external(s, d);
+    case SASL_KIND_EXCHANGE:
+        return sasl_message(s, d);
+    }
+    return SASL_REFUSED;
 }
 
 static enum sasl_status sasl_answer(struct sasl *s, const char *text, size_t len)
@@ -211,16 +268,10 @@ static enum sasl_status sasl_answer(struct sasl *s, const char *text, size_t len
     struct sasl_decoded d;
     enum sasl_status status;
 
-    if (len > SASL_RESPONSE_MAX)
+    /* nothing was started; the vault said no; no such message could be taken */
+    if (s->mechanism == 0 || s->refused || len > SASL_RESPONSE_MAX)
         return SASL_REFUSED;
-    if (!sasl_decode(&d, text, len))
-        status = SASL_BASE64;
-    else if (s->mechanism == SASL_PLAIN)
-        status = sasl_plain(s, &d);
-    else if (s->mechanism == SASL_LOGIN)
-        status = sasl_login(s, &d);
-    else
-        status = SASL_REFUSED; /* nothing was started */
+    status = sasl_decode(&d, text, len) ? sasl_take(s, &d) : SASL_BASE64;
     OPENSSL_cleanse(&d, sizeof d);
     return status;
 }
@@ -235,24 +286,58 @@ static enum sasl_status sasl_settle(struct sasl *s, enum sasl_status status)
 
 enum sasl_status sasl_step(struct sasl *s, const char *response, size_t len)
 {
-    if (len == 1 && response[0] == '*')
+    if (len == 1 && response[0] == '*' && !s->refused)
         return sasl_settle(s, SASL_CANCELLED);
     return sasl_settle(s, sasl_answer(s, response, len));
+}
+
+static bool sasl_server_first(enum sasl_mechanism mechanism)
+{
+    return mechanism == SASL_CRAM_MD5 || mechanism == SASL_DIGEST_MD5;
+}
+
+static enum sasl_status sasl_begin(struct sasl *s, const char *initial, size_t len)
+{
+    if (sasl_server_first(s->mechanism))
+        return initial == NULL ? sasl_whole(s) : SASL_UNASKED;
+    if (initial == NULL)
+        return sasl_ask_text(s, s->mechanism == SASL_LOGIN ? "Username:" : "");
+    s->step = 1;
+    /* RFC 4954 4: "=" stands for an initial response of no octets */
+    if (len == 1 && initial[0] == '=')
+        len = 0;
+    return sasl_answer(s, initial, len);
 }
 
 enum sasl_status sasl_start(struct sasl *s, enum sasl_mechanism mechanism, const char *external,
                             const char *initial, size_t len)
 {
-    (void)external;
     sasl_wipe(s);
     s->mechanism = mechanism;
-    if (initial == NULL)
-        return sasl_ask(s, mechanism == SASL_PLAIN ? "" : "VXNlcm5hbWU6");
-    s->step = 1;
-    /* RFC 4954 4: "=" stands for an initial response of no octets */
-    if (len == 1 && initial[0] == '=')
-        len = 0;
-    return sasl_settle(s, sasl_answer(s, initial, len));
+    if (strlen(external) <= SASL_LOGIN_MAX)
+        memcpy(s->external, external, strlen(external));
+    return sasl_settle(s, sasl_begin(s, initial, len));
+}
+
+enum sasl_status sasl_challenged(struct sasl *s, const uint8_t *message, size_t len)
+{
+    if (s->mechanism == 0 || sasl_kind(s->mechanism) != SASL_KIND_EXCHANGE ||
+        len > SASL_CHALLENGE_MAX)
+        return sasl_settle(s, SASL_REFUSED);
+    s->asked_before = true;
+    return sasl_settle(s, sasl_ask(s, message, len));
+}
+
+/* RFC 7628 3.2.2; XOAUTH2 has words of its own. */
+enum sasl_status sasl_refused(struct sasl *s)
+{
+    if (s->mechanism == 0 || sasl_kind(s->mechanism) != SASL_KIND_TOKEN || s->refused)
+        return sasl_settle(s, SASL_REFUSED);
+    OPENSSL_cleanse(&s->credential, sizeof s->credential);
+    s->refused = true;
+    return sasl_ask_text(s, s->mechanism == SASL_XOAUTH2
+                                ? "{\"status\":\"401\",\"schemes\":\"bearer\"}"
+                                : "{\"status\":\"invalid_token\"}");
 }
 
 void sasl_wipe(struct sasl *s)

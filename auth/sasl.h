@@ -18,6 +18,9 @@
 #define SASL_RESPONSE_MAX 12288 /* base64 text; RFC 4954 4: so much must be taken */
 #define SASL_SECRET_MAX (SASL_RESPONSE_MAX / 4 * 3) /* a token, or a message of an exchange */
 #define SASL_CHALLENGE_MAX 4096                     /* octets of a message to the client */
+#define SASL_STEPS_MAX 16 /* challenges in one exchange; no mechanism needs half as many */
+
+#define SASL_LIST_MAX 160 /* the names of them all, and a NUL */
 
 /* Bits; sasl_list goes through them strongest first. Never ANONYMOUS. */
 enum sasl_mechanism {
@@ -65,6 +68,7 @@ enum sasl_status {
                         or the end */
     SASL_CANCELLED,  /* 501 5.7.0: `*` */
     SASL_BASE64,     /* 501 5.5.2 */
+    SASL_UNASKED,    /* 501 5.5.4: an initial response where the server speaks first (RFC 4954 4) */
     SASL_REFUSED,    /* 535 5.7.8: no credential could be right: empty login or password, over-long,
                         control octets, a foreign authzid, not UTF-8; it counts as a failure and is
                         never asked of a backend */
@@ -95,7 +99,7 @@ enum sasl_status sasl_start(struct sasl *s, enum sasl_mechanism mechanism, const
 enum sasl_status sasl_step(struct sasl *s, const char *response, size_t len);
 
 /* The vault's message for the client, of an exchange: SASL_CHALLENGE, or SASL_REFUSED when it is
- * over-long. */
+ * over-long or one too many. */
 enum sasl_status sasl_challenged(struct sasl *s, const uint8_t *message, size_t len);
 
 /* The vault refused. SASL_CHALLENGE: the client is told why first (RFC 7628 3.2.2), whatever it

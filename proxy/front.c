@@ -86,8 +86,6 @@ static enum smtp_auth_rule auth_of(enum conf_auth auth)
 static struct smtp_rules rules_of(const struct conf *conf, const struct conf_listener *listener)
 {
     const struct conf_upstream *upstream = &conf->upstream[listener->upstream];
-    unsigned mechanisms = (conf->mechanisms & CONF_PLAIN ? (unsigned)SASL_PLAIN : 0) |
-                          (conf->mechanisms & CONF_LOGIN ? (unsigned)SASL_LOGIN : 0);
     return (struct smtp_rules){
         .hostname = conf->hostname,
         .starttls = listener->tls == CONF_STARTTLS,
@@ -98,7 +96,6 @@ static struct smtp_rules rules_of(const struct conf *conf, const struct conf_lis
         .xclient = upstream->identity == CONF_IDENTITY_XCLIENT,
         .messages_per_connection = upstream->messages_per_connection,
         .require_tls = listener->require_tls,
-        .mechanisms = mechanisms,
         .hidden = hidden_extensions(upstream->hide),
         .helo_proxy = upstream->helo == CONF_HELO_PROXY,
         .max_size = conf->max_size,
@@ -189,9 +186,11 @@ static bool start_workers(struct front *f, struct worker *workers, unsigned coun
         if (!worker_start(&workers[i], f, i, f->bundle->first_channel + (int)i))
             return false;
     worker_settle(&workers[0]);
-    for (unsigned i = 0; i < count; i++)
+    for (unsigned i = 0; i < count; i++) {
+        workers[i].mechanisms = workers[0].mechanisms; /* the others' loops do not run yet */
         if (!worker_open_doors(&workers[i]))
             return false;
+    }
     for (size_t i = 0; i < f->bundle->socket_count; i++)
         close(f->bundle->socket[i].fd); /* each worker has its duplicate */
     limit_sessions(f);

@@ -45,10 +45,10 @@ uint64_t session_question(struct session *s)
 
 void session_withdraw(struct session *s)
 {
-    if (s->asked && s->worker->link != NULL)
+    if ((s->asked || s->exchange) && s->worker->link != NULL)
         link_send(s->worker->link,
                   &(struct channel_frame){.type = CHANNEL_CANCEL, .number = s->question});
-    s->asked = false;
+    s->asked = s->exchange = false;
 }
 
 void session_close(struct session *s)
@@ -397,35 +397,6 @@ static void on_timer(uv_timer_t *timer)
     session_close(s);
 }
 
-static enum smtp_verdict verdict_of(enum channel_verdict v)
-{
-    switch (v) {
-    case CHANNEL_ACCEPTED:
-        return SMTP_ACCEPTED;
-    case CHANNEL_REJECTED:
-        return SMTP_REJECTED;
-    case CHANNEL_LIMITED:
-        return SMTP_LIMITED;
-    case CHANNEL_UNAVAILABLE:
-        break;
-    }
-    return SMTP_UNAVAILABLE;
-}
-
-static void take_verdict(struct session *s, enum channel_verdict v)
-{
-    if (v == CHANNEL_REJECTED)
-        session_log_refused_login(s, "wrong login or password");
-    else if (v != CHANNEL_ACCEPTED)
-        session_log_refused_login(
-            s, v == CHANNEL_LIMITED ? "over the limit" : "the backend cannot answer");
-    const struct sasl_credential *c = smtp_credential(s->smtp);
-    char login[SASL_LOGIN_MAX + 1] = "";
-    if (c != NULL)
-        snprintf(login, sizeof login, "%s", c->login);
-    smtp_verdict(s->smtp, verdict_of(v), login);
-}
-
 static enum smtp_permission permission_of(enum channel_permission p)
 {
     if (p == CHANNEL_ALLOWED)
@@ -444,8 +415,10 @@ void session_answer(struct session *s, const struct channel_frame *frame)
     bool handshake = s->phase == PHASE_HANDSHAKE;
     if (handshake && frame->type == CHANNEL_SIGNED)
         tls_engine_signed(s->tls, frame->as.signature.signature, frame->as.signature.len);
+    else if (!handshake && frame->type == CHANNEL_CHALLENGE)
+        session_take_challenge(s, frame);
     else if (!handshake && frame->type == CHANNEL_VERDICT)
-        take_verdict(s, frame->as.verdict.word);
+        session_take_verdict(s, frame);
     else if (!handshake && frame->type == CHANNEL_PERMITTED)
         smtp_permitted(s->smtp, permission_of(frame->as.permission));
     else
@@ -460,6 +433,7 @@ void session_orphan(struct session *s)
         session_leased(s, s->lease_number, CHANNEL_FULL);
     if (s->phase == PHASE_CLOSED)
         return;
+    s->exchange = false;
     if (!s->asked)
         return;
     s->asked = false;

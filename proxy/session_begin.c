@@ -162,7 +162,10 @@ void session_name(struct session *s)
              s->worker->index & 0xffU, s->worker->serial & 0xffffU);
     address_host(s->address, &s->from);
     own_address(s);
-    s->peer = (struct smtp_peer){.address = s->address, .session = s->id, .local = s->local};
+    s->peer = (struct smtp_peer){.address = s->address,
+                                 .session = s->id,
+                                 .local = s->local,
+                                 .mechanisms = &s->worker->mechanisms};
 }
 
 size_t session_introduction(const struct session *s, uint8_t out[PROXY_HEADER_WRITE_MAX])

@@ -37,7 +37,8 @@ static void log_login(const struct session *s, const char *event, const char *re
     log_who(&l, s);
     const struct sasl_credential *c = smtp_credential(s->smtp);
     if (c != NULL) {
-        log_string(&l, "login", c->login);
+        if (c->login_len > 0)
+            log_string(&l, "login", c->login);
         log_string(&l, "mechanism", sasl_name(c->mechanism));
     }
     log_string(&l, "reason", reason);

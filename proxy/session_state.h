@@ -3,7 +3,7 @@
  *
  * session.c owns the life: step, timers, end. session_begin.c finds out who comes, session_wire.c
  * moves the client's bytes and does TLS, session_talk.c runs the core and the MTA's socket,
- * session_log.c writes the lines.
+ * session_login.c has logins checked, session_log.c writes the lines.
  */
 #ifndef VESTIBULE_PROXY_SESSION_STATE_H
 #define VESTIBULE_PROXY_SESSION_STATE_H
@@ -42,6 +42,9 @@ struct session {
     uint64_t
         question;   /* its number, a new one each time: a late answer to an earlier one is none */
     bool told_gone; /* the core knows that the client is gone */
+    bool exchange;  /* the vault speaks a mechanism with the client, under `question`; not `asked`:
+                       it is the client's turn */
+    uint32_t attempt; /* logins begun */
 
     struct tls_engine *tls;
     struct smtp *smtp;
@@ -85,8 +88,6 @@ void session_close(
 void session_enter(struct session *s, enum phase phase, uint64_t milliseconds);
 uint64_t session_question(struct session *s);             /* opens one: its number */
 void session_withdraw(struct session *s);                 /* no answer is wanted any more */
-uint64_t session_question(struct session *s);             /* opens one: its number */
-void session_withdraw(struct session *s);                 /* no answer is wanted any more */
 void session_fail(struct session *s, const char *reason); /* the first reason stays */
 void session_drop_mta(struct session *s);                 /* and give its lease back */
 
@@ -114,6 +115,12 @@ bool session_spoke_tls(const struct session *s);
 bool session_give_mta(struct session *s);
 void session_leased(struct session *s, uint64_t number, enum channel_lease lease);
 bool session_talk(struct session *s, bool *broken); /* one round of PHASE_TALK */
+
+/* session_login.c: the core's logins and the vault */
+bool session_ask_verdict(struct session *s); /* true: answered already */
+void session_take_challenge(struct session *s, const struct channel_frame *frame);
+void session_take_verdict(struct session *s, const struct channel_frame *frame);
+void session_end_exchange(struct session *s); /* if the core is not in it any more */
 
 /* session_log.c */
 void session_log_event(const struct session *s, enum log_level level, const char *event,

@@ -148,28 +148,6 @@ static bool connect_upstream(struct session *s)
     return false;
 }
 
-static bool ask_verdict(struct session *s)
-{
-    if (s->asked)
-        return false;
-    const struct sasl_credential *c = smtp_credential(s->smtp);
-    if (s->worker->link == NULL) {
-        smtp_verdict(s->smtp, SMTP_UNAVAILABLE, NULL);
-        return true;
-    }
-    struct channel_frame ask = {.type = CHANNEL_VERIFY,
-                                .number = session_question(s),
-                                .as.verify = {.listener = s->port->index,
-                                              .mechanism = c->mechanism,
-                                              .login = c->login,
-                                              .login_len = c->login_len,
-                                              .secret = c->secret,
-                                              .secret_len = c->secret_len}};
-    address_octets(ask.as.verify.client.address, &s->from);
-    link_send(s->worker->link, &ask);
-    return false;
-}
-
 static bool ask_permission(struct session *s)
 {
     if (s->asked)
@@ -266,6 +244,7 @@ static bool advance(struct session *s)
     enum smtp_todo todo = smtp_advance(s->smtp, &io);
     bool moved = unread != buf_len(&s->from_client) + buf_len(&s->from_mta) || unsent != queued(s);
     take_lesson(s);
+    session_end_exchange(s);
     switch (todo) {
     case SMTP_WAIT:
         return moved || mta_gone(s) || wait_or_gone(s, &io);
@@ -273,7 +252,7 @@ static bool advance(struct session *s)
         session_enter(s, PHASE_STARTTLS, s->worker->front->conf->handshake_timeout);
         return true;
     case SMTP_VERIFY:
-        return ask_verdict(s) || moved;
+        return session_ask_verdict(s) || moved;
     case SMTP_PERMIT:
         return ask_permission(s) || moved;
     case SMTP_CONNECT:

@@ -187,7 +187,9 @@ static void ask_signature(struct session *s)
 
 static void handshake_done(struct session *s)
 {
-    struct smtp_tls_info info;
+    uint8_t binding[TLS_BINDING_LEN];
+    struct smtp_tls_info info = {.bound = tls_engine_binding(s->tls, binding),
+                                 .external = tls_engine_client(s->tls)};
     snprintf(info.version, sizeof info.version, "%s", tls_engine_version(s->tls));
     snprintf(info.cipher, sizeof info.cipher, "%s", tls_engine_cipher(s->tls));
     s->phase = PHASE_TALK;

@@ -166,8 +166,8 @@ static bool smtp_close_down(struct smtp *s, struct smtp_io *io)
 
 static bool smtp_quiet(const struct smtp *s)
 {
-    return (s->link == LINK_PLAIN || s->link == LINK_TLS) && s->auth != AUTH_ASK &&
-           s->auth != AUTH_VERDICT;
+    return (s->link == LINK_PLAIN || s->link == LINK_TLS) && s->auth != AUTH_CHALLENGE &&
+           s->auth != AUTH_ASK && s->auth != AUTH_VERDICT;
 }
 
 static bool smtp_between_transactions(const struct smtp *s)
@@ -207,7 +207,7 @@ static void smtp_clear_mta_queues(const struct smtp *s, struct smtp_io *io)
 static bool smtp_step(struct smtp *s, struct smtp_io *io)
 {
     smtp_clear_mta_queues(s, io);
-    if (smtp_flush(s, io) || smtp_transact(s, io))
+    if (smtp_flush(s, io) || smtp_auth_challenge(s, io) || smtp_transact(s, io))
         return true;
     if (s->closing != CLOSING_NOT)
         return smtp_close_down(s, io);

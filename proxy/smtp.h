@@ -52,7 +52,6 @@ struct smtp_rules {
     bool require_tls; /* before TLS nothing but EHLO, NOOP, QUIT, STARTTLS */
     enum smtp_auth_rule auth;
     const struct smtp_gate *gate; /* NULL: strangers may not send at all */
-    unsigned mechanisms;          /* enum sasl_mechanism bits */
     bool permit_sender;    /* for clients that logged in the vault has its say on each MAIL */
     bool permit_recipient; /* and on each RCPT: SMTP_PERMIT */
     bool xclient; /* tell an MTA that offers XCLIENT who the client is; it must take it then */
@@ -72,11 +71,17 @@ struct smtp_peer {
     uint16_t port;       /* 0: unknown */
     const char *local;   /* the address that it connected to; NULL: unknown */
     bool trusted;        /* it is in one of the listener's trusted networks */
+    /* What the vault can have checked, enum sasl_mechanism bits; the caller may change it between
+     * calls. */
+    const uint32_t *mechanisms;
 };
 
 struct smtp_tls_info {
     char version[12];
     char cipher[48];
+    bool bound;           /* a login can be bound to this channel: SASL_BOUND may be offered */
+    const char *external; /* the login of the client's certificate, borrowed as long as the peer;
+                             NULL or "": none, and SASL_EXTERNAL is not offered */
 };
 
 /* The queues between the core and the caller's sockets, born with the maxima of limits.h. `now` is
@@ -92,7 +97,7 @@ struct smtp_io {
 enum smtp_todo {
     SMTP_WAIT,     /* nothing, until bytes come or go or the wait of smtp_waiting() is over */
     SMTP_STARTTLS, /* get to_client out in plaintext, start TLS, then smtp_tls_started() */
-    SMTP_VERIFY,   /* have smtp_credential() checked, then smtp_verdict() */
+    SMTP_VERIFY,   /* have smtp_credential() checked, then smtp_challenged() or smtp_verdict() */
     SMTP_PERMIT,   /* have smtp_permit() judged, then smtp_permitted() */
     SMTP_CONNECT,  /* connect to the MTA, then smtp_mta_connected(), smtp_mta_lost(),
                       smtp_mta_busy() or smtp_mta_unidentified() */
@@ -195,7 +200,10 @@ enum smtp_todo smtp_advance(struct smtp *s, struct smtp_io *io);
 
 /* Events. Each is followed by smtp_advance. */
 void smtp_tls_started(struct smtp *s, const struct smtp_tls_info *info);
-void smtp_verdict(struct smtp *s, enum smtp_verdict verdict, const char *login);
+void smtp_challenged(struct smtp *s, const uint8_t *message, size_t len); /* an exchange goes on */
+void smtp_verdict(
+    struct smtp *s, enum smtp_verdict verdict,
+    const char *login); /* whom SMTP_ACCEPTED names; it need not be the credential's */
 void smtp_permitted(struct smtp *s, enum smtp_permission permission);
 void smtp_mta_connected(struct smtp *s);
 void smtp_mta_busy(struct smtp *s); /* instead: none was free within the upstream's queue_timeout */
@@ -213,7 +221,10 @@ struct smtp_waiting smtp_waiting(const struct smtp *s, const struct smtp_io *io)
 bool smtp_reads_client(const struct smtp *s,
                        const struct smtp_io *io); /* room for more of its bytes? */
 const struct sasl_credential *smtp_credential(
-    const struct smtp *s);                                   /* while SMTP_VERIFY is pending */
+    const struct smtp *s);                 /* while SMTP_VERIFY is pending */
+bool smtp_exchanges(const struct smtp *s); /* the vault is in the middle of an exchange with it: the
+                                              credential is its next message, or none is to come */
+unsigned smtp_listed(const struct smtp *s); /* enum sasl_mechanism bits of its last EHLO's answer */
 const struct smtp_permit *smtp_permit(const struct smtp *s); /* while SMTP_PERMIT is pending */
 bool smtp_mta_idles(const struct smtp *s); /* is there an MTA's connection without a transaction? */
 const struct smtp_note *smtp_note(const struct smtp *s);

@@ -40,23 +40,30 @@ static const char *smtp_login_failed(struct smtp *s)
     return NULL;
 }
 
-static const char *smtp_auth_step(struct smtp *s, struct smtp_io *io, enum sasl_status status)
+/* Where the reply waits for more than this. */
+static const char *smtp_auth_wait(struct smtp *s, enum smtp_auth auth)
+{
+    smtp_auth_enter(s, auth);
+    fifo_wait(&s->fifo);
+    return NULL;
+}
+
+static const char *smtp_auth_step(struct smtp *s, enum sasl_status status)
 {
     switch (status) {
     case SASL_CHALLENGE:
-        smtp_auth_enter(s, AUTH_EXCHANGE);
-        smtp_say(s, io, "334 %s", s->sasl->challenge);
-        return NULL;
+        return smtp_auth_wait(s, AUTH_CHALLENGE);
     case SASL_CREDENTIAL:
-        smtp_auth_enter(s, AUTH_ASK);
-        fifo_wait(&s->fifo);
-        return NULL;
+        return smtp_auth_wait(s, AUTH_ASK);
     case SASL_CANCELLED:
         smtp_auth_stop(s);
         return SAY_AUTH_CANCELLED;
     case SASL_BASE64:
         smtp_auth_stop(s);
         return SAY_AUTH_BASE64;
+    case SASL_UNASKED:
+        smtp_auth_stop(s);
+        return SAY_AUTH_UNASKED;
     case SASL_REFUSED:
         break;
     }
@@ -64,19 +71,47 @@ static const char *smtp_auth_step(struct smtp *s, struct smtp_io *io, enum sasl_
     return smtp_login_failed(s);
 }
 
-static const char *smtp_auth_begin(struct smtp *s, struct smtp_io *io,
-                                   const struct command_auth *auth)
+static const char *smtp_external(const struct smtp *s)
+{
+    return s->tls.external != NULL ? s->tls.external : "";
+}
+
+unsigned smtp_auth_offer(const struct smtp *s)
+{
+    unsigned offer = *s->peer->mechanisms;
+
+    if (s->link != LINK_TLS || s->rules->auth == SMTP_AUTH_NONE)
+        return 0;
+    if (!s->tls.bound)
+        offer &= ~(unsigned)SASL_BOUND;
+    if (smtp_external(s)[0] == '\0')
+        offer &= ~(unsigned)SASL_EXTERNAL;
+    return offer;
+}
+
+bool smtp_auth_challenge(struct smtp *s, struct smtp_io *io)
+{
+    if (s->auth != AUTH_CHALLENGE || !smtp_can_say(s, io))
+        return false;
+    smtp_auth_enter(s, AUTH_EXCHANGE);
+    fifo_given(&s->fifo);
+    smtp_say_challenge(s, io, s->sasl->challenge);
+    return true;
+}
+
+static const char *smtp_auth_begin(struct smtp *s, const struct command_auth *auth)
 {
     enum sasl_mechanism mechanism = sasl_by_name(auth->mechanism, auth->mechanism_len);
 
-    if (((unsigned)mechanism & s->rules->mechanisms) == 0)
+    if (((unsigned)mechanism & smtp_auth_offer(s)) == 0)
         return SAY_AUTH_MECHANISM;
     s->sasl = calloc(1, sizeof(*s->sasl));
     if (s->sasl == NULL) {
         smtp_out_of_memory(s);
         return NULL;
     }
-    return smtp_auth_step(s, io, sasl_start(s->sasl, mechanism, "", auth->initial, auth->initial_len));
+    return smtp_auth_step(
+        s, sasl_start(s->sasl, mechanism, smtp_external(s), auth->initial, auth->initial_len));
 }
 
 /* In clear nothing is looked at, so that nobody in between can try passwords through us. */
@@ -91,9 +126,10 @@ const char *smtp_do_auth(struct smtp *s, struct smtp_io *io, const struct smtp_l
 {
     struct command_auth auth;
 
+    (void)io;
     if (s->link != LINK_TLS)
         return smtp_refuse_clear(s, line);
-    if (s->rules->mechanisms == 0 || s->rules->auth == SMTP_AUTH_NONE)
+    if (s->auth != AUTH_DONE && smtp_auth_offer(s) == 0)
         return SAY_AUTH_OFF;
     if (s->auth == AUTH_DONE)
         return SAY_AUTH_ALREADY;
@@ -103,12 +139,12 @@ const char *smtp_do_auth(struct smtp *s, struct smtp_io *io, const struct smtp_l
         return SAY_NEED_EHLO;
     if (command_parse_auth(&auth, line->args, line->len) != COMMAND_OK)
         return SAY_ARGUMENT;
-    return smtp_auth_begin(s, io, &auth);
+    return smtp_auth_begin(s, &auth);
 }
 
-const char *smtp_auth_response(struct smtp *s, struct smtp_io *io, const char *text, size_t len)
+const char *smtp_auth_response(struct smtp *s, const char *text, size_t len)
 {
-    return smtp_auth_step(s, io, sasl_step(s->sasl, text, len));
+    return smtp_auth_step(s, sasl_step(s->sasl, text, len));
 }
 
 static const char *smtp_accept_login(struct smtp *s, const char *login)
@@ -139,21 +175,46 @@ static const char *smtp_refuse_login(struct smtp *s, enum smtp_verdict verdict)
     return SAY_AUTH_UNAVAILABLE;
 }
 
-void smtp_verdict(struct smtp *s, enum smtp_verdict verdict, const char *login)
+/* The reply that was waited for; NULL: the session ends with another. */
+static void smtp_auth_conclude(struct smtp *s, const char *reply)
 {
-    const char *reply;
-
-    if (s->auth != AUTH_VERDICT)
-        return;
-    if (verdict == SMTP_ACCEPTED && login != NULL && login[0] != '\0')
-        reply = smtp_accept_login(s, login);
-    else
-        reply = smtp_refuse_login(s, verdict);
     smtp_auth_stop(s);
     if (reply != NULL)
         fifo_answer(&s->fifo, reply);
     else
         fifo_given(&s->fifo);
+}
+
+void smtp_challenged(struct smtp *s, const uint8_t *message, size_t len)
+{
+    if (s->auth != AUTH_VERDICT)
+        return;
+    if (sasl_challenged(s->sasl, message, len) == SASL_CHALLENGE)
+        smtp_auth_enter(s, AUTH_CHALLENGE);
+    else
+        smtp_auth_conclude(s, smtp_login_failed(s));
+}
+
+void smtp_verdict(struct smtp *s, enum smtp_verdict verdict, const char *login)
+{
+    if (s->auth != AUTH_VERDICT)
+        return;
+    if (verdict == SMTP_ACCEPTED && login != NULL && login[0] != '\0')
+        smtp_auth_conclude(s, smtp_accept_login(s, login));
+    else if (verdict == SMTP_REJECTED && sasl_refused(s->sasl) == SASL_CHALLENGE)
+        smtp_auth_enter(s, AUTH_CHALLENGE); /* and 535 to whatever the client says to that */
+    else
+        smtp_auth_conclude(s, smtp_refuse_login(s, verdict));
+}
+
+bool smtp_exchanges(const struct smtp *s)
+{
+    return s->sasl != NULL && s->sasl->asked_before;
+}
+
+unsigned smtp_listed(const struct smtp *s)
+{
+    return s->listed;
 }
 
 const struct sasl_credential *smtp_credential(const struct smtp *s)

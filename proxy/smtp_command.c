@@ -20,6 +20,7 @@ void smtp_forget(struct smtp *s)
     s->helo = NULL;
     s->hello = HELLO_NONE;
     s->offered = 0;
+    s->listed = 0;
 }
 
 static bool smtp_greeted(struct smtp *s, const struct smtp_line *line, enum smtp_hello hello)
@@ -34,8 +35,11 @@ static bool smtp_greeted(struct smtp *s, const struct smtp_line *line, enum smtp
     s->helo = name;
     s->hello = hello;
     s->offered = 0;
-    if (hello == HELLO_EHLO)
+    s->listed = 0;
+    if (hello == HELLO_EHLO) {
         s->offered = capabilities_offered(s->known, s->rules->hidden);
+        s->listed = s->auth == AUTH_NONE ? smtp_auth_offer(s) : 0;
+    }
     smtp_transaction_reset(s);
     return true;
 }
@@ -268,7 +272,7 @@ static void smtp_take_whole(struct smtp *s, struct smtp_io *io, const struct lin
     };
 
     if (s->auth == AUTH_EXCHANGE) {
-        const char *reply = smtp_auth_response(s, io, line->text, line->len);
+        const char *reply = smtp_auth_response(s, line->text, line->len);
 
         if (reply != NULL)
             smtp_reply(s, reply);

@@ -30,9 +30,10 @@ enum smtp_hello { HELLO_NONE, HELLO_HELO, HELLO_EHLO };
 
 enum smtp_auth {
     AUTH_NONE,
-    AUTH_EXCHANGE, /* a 334 is out, the next line is the answer */
-    AUTH_ASK,      /* the caller is to have the credential checked */
-    AUTH_VERDICT,  /* it is at it */
+    AUTH_CHALLENGE, /* a 334 is to be said */
+    AUTH_EXCHANGE,  /* it is out, the next line is the answer */
+    AUTH_ASK,       /* the caller is to have the credential checked */
+    AUTH_VERDICT,   /* it is at it */
     AUTH_DONE,
 };
 
@@ -123,6 +124,7 @@ struct smtp {
 
     bool unidentified; /* an MTA without XCLIENT was noted */
     unsigned offered;  /* enum extension bits of the last EHLO's answer */
+    unsigned listed;   /* enum sasl_mechanism bits of it */
     unsigned errors;
     unsigned junk;
     unsigned failures;
@@ -188,6 +190,7 @@ void smtp_say(struct smtp *s, struct smtp_io *io, const char *format, ...)
 void smtp_say_relayed(struct smtp *s, struct smtp_io *io, const struct reply *r);
 void smtp_say_raw(struct smtp *s, struct smtp_io *io, const struct buf *lines);
 void smtp_say_offer(struct smtp *s, struct smtp_io *io);
+void smtp_say_challenge(struct smtp *s, struct smtp_io *io, const char *challenge);
 void smtp_say_end(struct smtp *s, struct smtp_io *io);
 bool smtp_flush(struct smtp *s, struct smtp_io *io);
 
@@ -233,9 +236,11 @@ void smtp_permit_stop(struct smtp *s);
 
 /* --- smtp_auth.c */
 
-const char *smtp_auth_response(struct smtp *s, struct smtp_io *io, const char *text, size_t len);
+const char *smtp_auth_response(struct smtp *s, const char *text, size_t len);
 void smtp_auth_stop(struct smtp *s); /* wipes */
 void smtp_auth_asked(struct smtp *s);
+unsigned smtp_auth_offer(const struct smtp *s);               /* enum sasl_mechanism bits */
+bool smtp_auth_challenge(struct smtp *s, struct smtp_io *io); /* says what is to be said */
 
 /* --- smtp_transaction.c */
 
@@ -341,6 +346,7 @@ bool smtp_chunk_end(struct smtp *s, struct smtp_io *io);
 #define SAY_AUTH_MECHANISM "504 5.5.4 Mechanism not supported"
 #define SAY_AUTH_CANCELLED "501 5.7.0 Authentication cancelled"
 #define SAY_AUTH_BASE64 "501 5.5.2 Cannot decode base64"
+#define SAY_AUTH_UNASKED "501 5.5.4 Mechanism takes no initial response"
 #define SAY_AUTH_TOO_LONG "500 5.5.6 Authentication line too long"
 
 #define SAY_AUTH_IN_MAIL "503 5.5.1 AUTH is not allowed inside a mail transaction"

@@ -107,21 +107,28 @@ void smtp_say_raw(struct smtp *s, struct smtp_io *io, const struct buf *lines)
 void smtp_say_offer(struct smtp *s, struct smtp_io *io)
 {
     size_t before = buf_len(io->to_client);
-    char mechanisms[64];
-    bool auth = s->link == LINK_TLS && s->auth == AUTH_NONE && s->rules->mechanisms != 0 &&
-                s->rules->auth != SMTP_AUTH_NONE;
+    char mechanisms[SASL_LIST_MAX];
     struct capabilities_offer offer = {
         .hostname = s->rules->hostname,
         .starttls = s->rules->starttls && s->link == LINK_PLAIN,
-        .mechanisms = auth ? mechanisms : NULL,
+        .mechanisms = s->listed != 0 ? mechanisms : NULL,
         .max_size = s->rules->max_size,
         .hidden = s->rules->hidden,
     };
 
     if (s->client_gone)
         return;
-    sasl_list(mechanisms, sizeof(mechanisms), s->rules->mechanisms);
+    sasl_list(mechanisms, sizeof(mechanisms), s->listed);
     smtp_count_said(s, io, before, capabilities_write(io->to_client, s->known, &offer));
+}
+
+void smtp_say_challenge(struct smtp *s, struct smtp_io *io, const char *challenge)
+{
+    size_t before = buf_len(io->to_client);
+    bool ok = buf_text(io->to_client, "334 ") && buf_text(io->to_client, challenge) &&
+              buf_text(io->to_client, "\r\n");
+
+    smtp_count_said(s, io, before, ok);
 }
 
 void smtp_say_end(struct smtp *s, struct smtp_io *io)

@@ -16,7 +16,7 @@
 #define ACCEPT_PAUSE_MS 100 /* when descriptors are short: no spinning */
 #define SHORT_LOG_MS 10000  /* and one log line in so long, for all workers */
 #define SETTLE_MS \
-    1000 /* an MTA that does not say by then what it offers must not keep clients waiting */
+    1000 /* who does not say by then what can be offered must not keep clients waiting */
 #define REFUSED_LOG_EVERY 100 /* one log line for so many connections over max_sessions */
 
 /* One accepting socket in one worker. */
@@ -296,6 +296,7 @@ static void on_frame(void *owner, struct link *l, const struct channel_frame *fr
     switch (frame->type) {
     case CHANNEL_SIGNED:
     case CHANNEL_VERDICT:
+    case CHANNEL_CHALLENGE:
     case CHANNEL_PERMITTED:
     case CHANNEL_LEASED:
         s = session_at(w, frame->number);
@@ -304,6 +305,10 @@ static void on_frame(void *owner, struct link *l, const struct channel_frame *fr
         break;
     case CHANNEL_TICKETS:
         take_tickets(w->front, &frame->as.tickets);
+        break;
+    case CHANNEL_MECHANISMS:
+        w->mechanisms = frame->as.mechanisms;
+        w->told = true;
         break;
     case CHANNEL_DRAIN:
         worker_drain(w);
@@ -346,10 +351,15 @@ static void on_settle_timeout(uv_timer_t *timer)
     w->settled = true;
 }
 
+static bool waits_for_offers(const struct worker *w)
+{
+    return !w->told || (w->probe != NULL && !probe_settled(w->probe));
+}
+
 void worker_settle(struct worker *w)
 {
     uv_timer_start(&w->drain_timer, on_settle_timeout, SETTLE_MS, 0);
-    while (!w->settled && !w->draining && w->probe != NULL && !probe_settled(w->probe))
+    while (!w->settled && !w->draining && waits_for_offers(w))
         uv_run(&w->loop, UV_RUN_ONCE);
     if (!w->draining)
         uv_timer_stop(&w->drain_timer);

@@ -55,6 +55,8 @@ struct worker {
     struct link *link;                            /* NULL once the vault is gone */
     struct doorway *doorways[BUNDLE_SOCKETS_MAX]; /* accepting sockets; none while draining */
     size_t doorway_count;
+    uint32_t mechanisms; /* what the vault can have checked */
+    bool told;           /* it said so */
     bool settled;
     bool draining;
     uv_timer_t drain_timer;
@@ -77,8 +79,8 @@ struct worker {
 /* `channel` is the worker's end of the socketpair. False: could not start. */
 bool worker_start(struct worker *w, struct front *front, unsigned index, int channel);
 
-/* Worker 0, before its thread's loop runs: until the MTAs have said what they offer, for a second
- * at most, so that the first client's EHLO is answered as all others will be. */
+/* Worker 0, before its thread's loop runs: until the MTAs and the vault have said what they offer,
+ * for a second at most, so that the first client's EHLO is answered as all others will be. */
 void worker_settle(struct worker *w);
 
 /* From here on it accepts, and the vault knows. False: descriptors or memory are short. */

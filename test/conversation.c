@@ -61,6 +61,8 @@ struct run {
     struct smtp_rules rules;
     char hostname[64];
     struct smtp_peer peer;
+    uint32_t mechanisms;
+    struct smtp_tls_info tls;
     struct smtp_gate gate;
     const char *domain[8];
     char domains[512];
@@ -246,6 +248,19 @@ static void option_gate(struct run *r, const char *value)
     r->rules.gate = &r->gate;
 }
 
+static uint32_t mechanisms(const char *words)
+{
+    uint32_t bits = 0;
+
+    while (*(words += strspn(words, " ")) != '\0') {
+        size_t len = strcspn(words, " ");
+
+        bits |= (uint32_t)sasl_by_name(words, len);
+        words += len;
+    }
+    return bits;
+}
+
 /* Who may do without AUTH, and what the vault and the MTA are told. */
 static bool option_policy(struct run *r, const char *key, const char *value, bool yes)
 {
@@ -288,8 +303,11 @@ static bool option(struct run *r, const struct step *at)
     else if (strcmp(key, "require_tls") == 0)
         r->rules.require_tls = yes;
     else if (strcmp(key, "mechanisms") == 0)
-        r->rules.mechanisms = (strstr(value, "PLAIN") != NULL ? SASL_PLAIN : 0U) |
-                              (strstr(value, "LOGIN") != NULL ? SASL_LOGIN : 0U);
+        r->mechanisms = mechanisms(value);
+    else if (strcmp(key, "bound") == 0)
+        r->tls.bound = yes;
+    else if (strcmp(key, "external") == 0)
+        r->tls.external = value;
     else if (strcmp(key, "hide") == 0)
         r->rules.hidden = extensions(value);
     else if (strcmp(key, "helo") == 0)
@@ -358,10 +376,23 @@ static void write_note(struct run *r)
     }
 }
 
+/* What the vault gets of a login: the mechanism, the login where the mechanism has one, and the
+ * rest with what is not printable as \xHH. */
+static void write_credential(struct run *r, const struct sasl_credential *c)
+{
+    buf_printf(&r->todos, "%s %s", smtp_exchanges(r->smtp) ? "respond" : "verify",
+               sasl_name(c->mechanism));
+    if (c->login_len > 0)
+        buf_printf(&r->todos, " %s", c->login);
+    buf_text(&r->todos, c->secret_len > 0 ? " " : "");
+    for (size_t i = 0; i < c->secret_len; i++)
+        buf_printf(&r->todos, (unsigned char)c->secret[i] < 0x20 ? "\\x%02x" : "%c",
+                   (unsigned char)c->secret[i]);
+    buf_text(&r->todos, "\n");
+}
+
 static void write_todo(struct run *r, enum smtp_todo todo)
 {
-    const struct sasl_credential *c = smtp_credential(r->smtp);
-
     switch (todo) {
     case SMTP_WAIT:
         break;
@@ -369,7 +400,7 @@ static void write_todo(struct run *r, enum smtp_todo todo)
         buf_text(&r->todos, "starttls\n");
         break;
     case SMTP_VERIFY:
-        buf_printf(&r->todos, "verify %s %s %s\n", sasl_name(c->mechanism), c->login, c->secret);
+        write_credential(r, smtp_credential(r->smtp));
         break;
     case SMTP_PERMIT:
         buf_printf(&r->todos, "permit %s <%s>\n",
@@ -514,9 +545,20 @@ enum known { UNKNOWN, HAPPENED, BROKEN };
 
 static void tls_started(struct run *r)
 {
-    static const struct smtp_tls_info info = {"TLSv1.3", "TLS_AES_128_GCM_SHA256"};
+    snprintf(r->tls.version, sizeof(r->tls.version), "TLSv1.3");
+    snprintf(r->tls.cipher, sizeof(r->tls.cipher), "TLS_AES_128_GCM_SHA256");
+    smtp_tls_started(r->smtp, &r->tls);
+}
 
-    smtp_tls_started(r->smtp, &info);
+/* The vault's message for the client; octets as in `C-`. */
+static void challenge(struct run *r, const struct step *at)
+{
+    static char message[LINE_MAX_LEN];
+    const char *text = at->text + strlen("challenge");
+
+    if (*text == ' ')
+        text++;
+    smtp_challenged(r->smtp, (uint8_t *)message, unescape(message, text, at->file, at->line));
 }
 
 static enum known happen(struct run *r, const struct step *at)
@@ -525,6 +567,10 @@ static enum known happen(struct run *r, const struct step *at)
         tls_started(r);
     else if (strncmp(at->text, "verdict ", 8) == 0)
         return event_verdict(r, at, at->text + 8) ? HAPPENED : BROKEN;
+    else if (strncmp(at->text, "challenge", 9) == 0)
+        challenge(r, at);
+    else if (strncmp(at->text, "vault offers", 12) == 0)
+        r->mechanisms = mechanisms(at->text + 12);
     else if (strcmp(at->text, "connected") == 0)
         smtp_mta_connected(r->smtp);
     else if (strncmp(at->text, "permitted ", 10) == 0)
@@ -690,6 +736,7 @@ static bool do_event(struct run *r, const struct step *at)
 
     if (strcmp(at->text, "apart") != 0 && strncmp(at->text, "mta ", 4) != 0 &&
         strncmp(at->text, "client ", 7) != 0 && strncmp(at->text, "verdict", 7) != 0 &&
+        strncmp(at->text, "challenge", 9) != 0 && strncmp(at->text, "vault ", 6) != 0 &&
         strncmp(at->text, "permitted", 9) != 0 && strcmp(at->text, "tls") != 0 &&
         strcmp(at->text, "connected") != 0 && strcmp(at->text, "timeout") != 0 &&
         strcmp(at->text, "drain") != 0)
@@ -743,13 +790,12 @@ static bool finish(struct run *r, const struct step *last)
 static void init(struct run *r, const struct script *script, enum mode mode, size_t cut)
 {
     *r = (struct run){.script = script, .mode = mode, .cut = cut};
-    r->rules = (struct smtp_rules){.hostname = "mail.example",
-                                   .require_tls = true,
-                                   .mechanisms = SASL_PLAIN | SASL_LOGIN,
-                                   .max_failures = 3,
-                                   .trace = TRACE_NONE};
+    r->rules = (struct smtp_rules){
+        .hostname = "mail.example", .require_tls = true, .max_failures = 3, .trace = TRACE_NONE};
     r->peer = (struct smtp_peer){
         .address = "192.0.2.1", .session = "test", .port = 4321, .local = "198.51.100.1"};
+    r->mechanisms = SASL_PLAIN | SASL_LOGIN;
+    r->peer.mechanisms = &r->mechanisms;
     buf_init(&r->from_client, LIMIT_CLIENT_IN);
     buf_init(&r->to_client, LIMIT_CLIENT_OUT);
     buf_init(&r->from_mta, LIMIT_MTA_IN);

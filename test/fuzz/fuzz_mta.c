@@ -402,7 +402,8 @@ static void hang_up(struct fuzz *f)
 
 static void obey(struct fuzz *f, enum smtp_todo todo)
 {
-    static const struct smtp_tls_info tls = {"TLSv1.3", "TLS_AES_128_GCM_SHA256"};
+    static const struct smtp_tls_info tls = {.version = "TLSv1.3",
+                                             .cipher = "TLS_AES_128_GCM_SHA256"};
 
     switch (todo) {
     case SMTP_WAIT:
@@ -705,10 +706,11 @@ static void write_bodies(struct fuzz *f, bool large)
 
 static void begin(struct fuzz *f, uint8_t how)
 {
+    static const uint32_t mechanisms = SASL_PLAIN;
+
     f->rules = (struct smtp_rules){
         .hostname = "mail.example",
         .require_tls = true,
-        .mechanisms = SASL_PLAIN,
         .helo_proxy = (how & 1) != 0,
         .max_failures = 3,
         .permit_sender = (how & 64) != 0,
@@ -717,7 +719,8 @@ static void begin(struct fuzz *f, uint8_t how)
         .messages_per_connection = (how & 64) != 0 ? 1 : 0,
         .trace = TRACE_NONE,
     };
-    f->peer = (struct smtp_peer){.address = "192.0.2.1", .session = "fuzz"};
+    f->peer =
+        (struct smtp_peer){.address = "192.0.2.1", .session = "fuzz", .mechanisms = &mechanisms};
     f->pipelined = (how & 2) != 0;
     f->parameters = (how & 4) != 0;
     f->grain = (how & 24) == 8 ? 1 : SIZE_MAX;
@@ -737,7 +740,8 @@ static void begin(struct fuzz *f, uint8_t how)
 
 static void log_in(struct fuzz *f)
 {
-    static const struct smtp_tls_info tls = {"TLSv1.3", "TLS_AES_128_GCM_SHA256"};
+    static const struct smtp_tls_info tls = {.version = "TLSv1.3",
+                                             .cipher = "TLS_AES_128_GCM_SHA256"};
 
     smtp_tls_started(f->smtp, &tls);
     ask(f, 'E', 0, "EHLO client.example");

@@ -60,6 +60,9 @@ struct client_model {
 struct fuzz {
     struct smtp_rules rules;
     struct smtp_peer peer;
+    uint32_t mechanisms; /* that the vault can have checked */
+    uint32_t ever;       /* and could at some time */
+    struct smtp_tls_info channel;
     struct capabilities known;
     struct smtp *smtp;
     struct buf from_client, to_client, from_mta, to_mta, wire, mta_wire;
@@ -67,8 +70,9 @@ struct fuzz {
     size_t heard; /* of to_client, by a client that is too deaf to take it */
     bool client_deaf, mta_deaf;
     bool verify, accepted, connect, starttls, tls, over;
-    bool permit;            /* the vault's word is awaited */
-    char permitted[2][512]; /* the last sender and recipient that it allowed; "?": none */
+    enum sasl_mechanism exchange; /* that the vault is in the middle of; 0: none */
+    bool permit;                  /* the vault's word is awaited */
+    char permitted[2][512];       /* the last sender and recipient that it allowed; "?": none */
     unsigned delivered;
     struct mta_model mta;
     struct client_model client;
@@ -443,7 +447,7 @@ static void model_line_taken(struct client_model *c)
     else if (bdat)
         model_bdat(c);
     if (strncasecmp(c->taken, "AUTH ", 5) == 0)
-        c->auth_lines = 3;
+        c->auth_lines = SASL_STEPS_MAX + 1;
     else if (c->auth_lines > 0)
         c->auth_lines--;
     c->taken_len = 0;
@@ -511,6 +515,48 @@ static void take_note(struct fuzz *f)
     expect(buf_len(&f->to_mta) == 0 && accepted_reply(&f->mta, f->mta.dot));
 }
 
+static bool text_of(const char *text, size_t len, size_t max)
+{
+    return len <= max && strlen(text) == len;
+}
+
+/* What each kind of mechanism brings, and nothing else. */
+static void model_credential(const struct fuzz *f, const struct sasl_credential *c)
+{
+    switch (sasl_kind(c->mechanism)) {
+    case SASL_KIND_PASSWORD:
+        expect(c->login_len > 0 && text_of(c->login, c->login_len, SASL_LOGIN_MAX));
+        expect(c->secret_len > 0 && text_of(c->secret, c->secret_len, SASL_PASSWORD_MAX));
+        break;
+    case SASL_KIND_TOKEN:
+        expect(text_of(c->login, c->login_len, SASL_LOGIN_MAX));
+        expect(c->secret_len > 0 && text_of(c->secret, c->secret_len, SASL_SECRET_MAX));
+        break;
+    case SASL_KIND_EXTERNAL:
+        expect(f->channel.external != NULL && strcmp(c->login, f->channel.external) == 0);
+        expect(c->secret_len == 0);
+        break;
+    case SASL_KIND_EXCHANGE:
+        expect(c->login_len == 0 && c->login[0] == '\0' && c->secret_len <= SASL_SECRET_MAX);
+        break;
+    }
+}
+
+/* Never in clear, and nothing that was not offered; a later message of an exchange belongs to it.
+ */
+static void model_verify(struct fuzz *f)
+{
+    const struct sasl_credential *c = smtp_credential(f->smtp);
+
+    expect(!f->verify && !f->accepted && c != NULL && f->tls);
+    expect(((uint32_t)c->mechanism & f->ever) != 0);
+    expect(f->channel.bound || ((uint32_t)c->mechanism & SASL_BOUND) == 0);
+    if (smtp_exchanges(f->smtp))
+        expect(f->exchange == c->mechanism);
+    model_credential(f, c);
+    f->verify = true;
+}
+
 static void obey(struct fuzz *f, enum smtp_todo todo)
 {
     switch (todo) {
@@ -521,8 +567,7 @@ static void obey(struct fuzz *f, enum smtp_todo todo)
         f->starttls = true;
         break;
     case SMTP_VERIFY:
-        expect(!f->verify && !f->accepted && smtp_credential(f->smtp) != NULL);
-        f->verify = true;
+        model_verify(f);
         break;
     case SMTP_PERMIT:
         expect(f->accepted && !f->permit && smtp_permit(f->smtp) != NULL);
@@ -606,6 +651,10 @@ static void advance(struct fuzz *f)
     }
     expect_replies(f);
     expect(smtp_may_forward(f->smtp) == allowed(f));
+    if (smtp_exchanges(f->smtp))
+        expect(f->exchange != 0);
+    else
+        f->exchange = (enum sasl_mechanism)0;
     expect(f->over || f->permit == (smtp_permit(f->smtp) != NULL));
     expect(smtp_messages(f->smtp) >= f->delivered);
 }
@@ -663,12 +712,32 @@ static void say(struct buf *to, const uint8_t *text, size_t len, bool line)
 
 static void verdict(struct fuzz *f, enum smtp_verdict v)
 {
-    const struct sasl_credential *c = smtp_credential(f->smtp);
+    bool asked = f->verify;
 
-    if (f->verify && v == SMTP_ACCEPTED)
+    if (asked && v == SMTP_ACCEPTED)
         f->accepted = true;
     f->verify = false;
-    smtp_verdict(f->smtp, v, c != NULL ? c->login : "mallory");
+    smtp_verdict(f->smtp, v, asked ? "alice" : "mallory");
+    expect(smtp_login(f->smtp) == NULL || strcmp(smtp_login(f->smtp), "alice") == 0);
+    expect(smtp_credential(f->smtp) == NULL);
+}
+
+static void challenge(struct fuzz *f, const uint8_t *message, size_t len)
+{
+    const struct sasl_credential *c = smtp_credential(f->smtp);
+
+    if (f->verify)
+        f->exchange = c->mechanism;
+    f->verify = false;
+    smtp_challenged(f->smtp, message, len);
+}
+
+static void vault_offers(struct fuzz *f, const uint8_t *text, size_t len)
+{
+    f->mechanisms = SASL_ALL;
+    if (len >= 2)
+        f->mechanisms &= (uint32_t)text[0] << 8 | text[1];
+    f->ever |= f->mechanisms;
 }
 
 static void permitted(struct fuzz *f, enum smtp_permission permission)
@@ -681,10 +750,16 @@ static void permitted(struct fuzz *f, enum smtp_permission permission)
     smtp_permitted(f->smtp, permission);
 }
 
-static void tls(struct fuzz *f)
+/* Its first one counts. */
+static void tls(struct fuzz *f, unsigned how)
 {
-    static const struct smtp_tls_info info = {"TLSv1.3", "TLS_AES_128_GCM_SHA256"};
+    struct smtp_tls_info info = {.version = "TLSv1.3",
+                                 .cipher = "TLS_AES_128_GCM_SHA256",
+                                 .bound = (how & 1) != 0,
+                                 .external = (how & 2) != 0 ? "alice@example.org" : NULL};
 
+    if (!f->tls)
+        f->channel = info;
     f->tls = f->tls || !f->rules.starttls || f->starttls;
     smtp_tls_started(f->smtp, &info);
 }
@@ -796,7 +871,7 @@ static void act(struct fuzz *f, uint8_t who, const uint8_t *text, size_t len)
             say(&f->mta_wire, text, len, who == 'M');
         break;
     case 'T':
-        tls(f);
+        tls(f, len > 0 ? text[0] : 0);
         break;
     case 'A':
         verdict(f, SMTP_ACCEPTED);
@@ -809,6 +884,12 @@ static void act(struct fuzz *f, uint8_t who, const uint8_t *text, size_t len)
         break;
     case 'L':
         verdict(f, SMTP_LIMITED);
+        break;
+    case 'H':
+        challenge(f, text, len);
+        break;
+    case 'V':
+        vault_offers(f, text, len);
         break;
     case 'P':
         permitted(f, (enum smtp_permission)(len > 0 ? text[0] % 4 : 0));
@@ -867,7 +948,6 @@ static void set_rules(struct fuzz *f, uint8_t how)
         .hostname = "mail.example",
         .starttls = (how & 1) != 0,
         .require_tls = (how & 2) != 0,
-        .mechanisms = SASL_PLAIN | SASL_LOGIN,
         .helo_proxy = (how & 4) != 0,
         .max_size = (how & 8) != 0 ? 100 : 0,
         .max_failures = 3,
@@ -882,7 +962,9 @@ static void set_rules(struct fuzz *f, uint8_t how)
     };
     strcpy(f->permitted[0], "?");
     strcpy(f->permitted[1], "?");
-    f->peer = (struct smtp_peer){.address = "192.0.2.1", .session = "fuzz", .port = 4321};
+    f->mechanisms = f->ever = SASL_PLAIN | SASL_LOGIN;
+    f->peer = (struct smtp_peer){
+        .address = "192.0.2.1", .session = "fuzz", .port = 4321, .mechanisms = &f->mechanisms};
     f->grain = FUZZ_WIRE_MAX;
 }
 

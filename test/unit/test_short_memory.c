@@ -166,13 +166,12 @@ static void run(struct scene *s)
     }
 }
 
-static const struct smtp_rules rules = {.hostname = "mail.example",
-                                        .require_tls = true,
-                                        .mechanisms = SASL_PLAIN | SASL_LOGIN,
-                                        .max_failures = 3,
-                                        .trace = TRACE_NONE};
-static const struct smtp_peer peer = {.address = "192.0.2.1", .session = "test"};
-static const struct smtp_tls_info tls = {"TLSv1.3", "TLS_AES_128_GCM_SHA256"};
+static const struct smtp_rules rules = {
+    .hostname = "mail.example", .require_tls = true, .max_failures = 3, .trace = TRACE_NONE};
+static const uint32_t mechanisms = SASL_PLAIN | SASL_LOGIN;
+static const struct smtp_peer peer = {
+    .address = "192.0.2.1", .session = "test", .mechanisms = &mechanisms};
+static const struct smtp_tls_info tls = {.version = "TLSv1.3", .cipher = "TLS_AES_128_GCM_SHA256"};
 
 static void play(struct scene *s)
 {
