@@ -190,7 +190,8 @@ static bool link_note_descriptor(struct link *l, struct msghdr *message)
     return false;
 }
 
-/* *more: there may be; a read that did not fill its room has taken what there was. */
+/* *more: there may be; a read that did not fill its room has taken what there was, unless a
+ * descriptor ended it. */
 static enum socket_status link_fill(struct link *l, bool *more)
 {
     union control control;
@@ -204,7 +205,7 @@ static enum socket_status link_fill(struct link *l, bool *more)
         message.msg_controllen = CMSG_LEN(sizeof(int)); /* CMSG_SPACE would let a second one in */
     }
     ssize_t n = recvmsg(l->fd, &message, MSG_CMSG_CLOEXEC);
-    *more = n == (ssize_t)room;
+    *more = n == (ssize_t)room || (n > 0 && CMSG_FIRSTHDR(&message) != NULL);
     if (n > 0) {
         buf_commit(&l->in, (size_t)n);
         return link_note_descriptor(l, &message) ? SOCKET_MOVED : SOCKET_FAILED;
