@@ -3,6 +3,7 @@
 import os
 import pathlib
 import re
+import signal
 import time
 
 
@@ -41,6 +42,17 @@ def descendants(pid):
     for child in list(found):
         found += descendants(child)
     return found
+
+
+def kill_family(pid, what):
+    """A server and all that it started, without a chance to say good-bye."""
+    family = [pid, *descendants(pid)]
+    for one in family:
+        try:
+            os.kill(one, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+    wait_until(lambda: not [one for one in family if alive(one)], 10, f"{what} ends")
 
 
 def status(pid):

@@ -1,0 +1,137 @@
+"""Dovecot from Debian's packages, run from where they were unpacked."""
+
+import subprocess
+
+from cred import base
+from mta import base as packages
+
+import pages
+import proc
+
+COMMON = """\
+base_dir = {folder}/run
+state_dir = {folder}/run
+log_path = {folder}/log
+protocols ={protocols}
+listen = 127.0.0.1
+ssl = no
+default_internal_user = dovecot
+default_login_user = dovenull
+auth_mechanisms = plain login scram-sha-256 cram-md5
+auth_verbose = yes
+auth_debug = yes
+auth_failure_delay = 0
+import_environment = LD_LIBRARY_PATH
+service anvil {{
+  chroot =
+}}
+"""
+
+# The same said in the words of its two generations.
+SINCE_2_3 = COMMON + """\
+disable_plaintext_auth = no
+passdb {{
+  driver = passwd-file
+  args = username_format=%u {folder}/users
+}}
+userdb {{
+  driver = static
+  args = uid=65534 gid=65534 home={folder}/home
+}}
+"""
+SINCE_2_4 = """\
+dovecot_config_version = 2.4.0
+dovecot_storage_version = 2.4.0
+""" + COMMON + """\
+auth_allow_cleartext = yes
+passdb passwd-file {{
+  passwd_file_path = {folder}/users
+  auth_username_format = %{{user}}
+}}
+userdb static {{
+  fields {{
+    uid = 65534
+    gid = 65534
+    home = {folder}/home
+  }}
+}}
+"""
+
+# Its folders are compiled in: for it alone, what was unpacked lies over the machine's own.
+START = """\
+set -e
+mount -t overlay overlay -o lowerdir={lower}:/usr/lib /usr/lib
+exec {program} -F -c {folder}/dovecot.conf
+"""
+
+
+class Dovecot(base.Store):
+    """`protocols` and `more` make it a server for mailboxes as well: other stores are such ones."""
+
+    name = page = "dovecot"
+    needs = ("dovecot-core",)
+    protocols = ""
+    more = ""
+
+    def __init__(self, folder):
+        super().__init__(folder)
+        self.socket = self.folder / "auth-vestibule"
+        self.daemon = None
+        roots = [packages.unpacked(package) for package in self.needs]
+        self.program = roots[0] / "usr/sbin/dovecot"
+        self.libraries = packages.library_path("dovecot-core", [self.program])
+        for user in ("dovecot", "dovenull"):
+            packages.need_user(user)
+        for part in ("run", "home"):
+            (self.folder / part).mkdir()
+        values = dict(folder=self.folder, program=self.program, protocols=self.protocols,
+                      lower=":".join(str(root / "usr/lib") for root in roots))
+        template = SINCE_2_3 if packages.version("dovecot-core").startswith("1:2.3") else SINCE_2_4
+        (self.folder / "dovecot.conf").write_text(template.format(**values) + self.more + self.listener())
+        (self.folder / "start").write_text(START.format(**values))
+        self.write_users()
+
+    def write_users(self):
+        """SCRAM and CRAM-MD5 need the password itself."""
+        lines = [f"{login}:{self.scheme(login)}{self.secret(login)}::::::\n" for login in base.USERS]
+        (self.folder / "users").write_text("".join(lines))
+
+    def scheme(self, login):
+        return "{PLAIN}" if ":" not in base.USERS[login] else "{CRYPT}"
+
+    def secret(self, login):
+        return base.USERS[login] if ":" not in base.USERS[login] else base.crypt_hash(base.USERS[login])
+
+    def listener(self):
+        """What the page tells to add."""
+        return pages.filled("dovecot", {"/run/dovecot/auth-vestibule": self.socket, "user = vestibule": "user = nobody",
+                                        "0600": "0666"}, "conf")
+
+    def log(self):
+        path = self.folder / "log"
+        return path.read_text(errors="replace") if path.exists() else ""
+
+    def start(self):
+        environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LD_LIBRARY_PATH": self.libraries}
+        with (self.folder / "output").open("w") as output:
+            self.daemon = subprocess.Popen(["unshare", "--mount", "sh", self.folder / "start"], env=environment,
+                                           stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True)
+        self.wait_for_socket(self.socket, log=lambda: self.log() + (self.folder / "output").read_text())
+
+    def stop(self):
+        super().stop()
+        if self.daemon is None:
+            return
+        proc.kill_family(self.daemon.pid, "Dovecot")
+        self.daemon.wait(10)
+        self.daemon = None
+        self.socket.unlink(missing_ok=True)
+
+    def hang(self):
+        self.fake = base.Fake(self.socket, base.silent)
+
+    def garbage(self):
+        self.fake = base.Fake(self.socket, base.saying(base.NOISE))
+
+    def mapping(self):
+        return {"/run/dovecot/auth-vestibule": self.socket}
