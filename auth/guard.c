@@ -6,9 +6,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "auth/source.h"
 #include "auth/strikes.h"
 #include "auth/throttle.h"
+
+/* A /48 of IPv6 holds 256 networks: it may strike so many times as often as one of them. */
+enum { GUARD_AROUND = 4 };
 
 /* Pairs of network and account that logged in, the latest of each set. */
 enum { GUARD_GOOD_SETS = 2048, GUARD_GOOD_WAYS = 8 };
@@ -16,6 +18,7 @@ enum { GUARD_GOOD_SETS = 2048, GUARD_GOOD_WAYS = 8 };
 struct guard_good {
     uint64_t pair; /* 0: free */
     uint64_t last_ms;
+    uint32_t wrong; /* distinct ones since it was right */
 };
 
 struct guard {
@@ -31,6 +34,8 @@ struct guard {
 struct guard_ids {
     uint8_t source[SOURCE_LEN];
     uint64_t who[GUARD_WHATS];
+    uint8_t around[SOURCE_LEN];
+    uint64_t who_around; /* 0: IPv4 has none */
     uint64_t pair;
 };
 
@@ -55,9 +60,11 @@ static uint64_t guard_hash(const struct guard *g, char what, const void *a, size
 static struct guard_ids guard_ids_of(const struct guard *g, const struct guard_try *t)
 {
     const size_t login_len = strlen(t->login);
-    struct guard_ids ids;
+    struct guard_ids ids = {.who_around = 0};
 
     source_of(ids.source, t->address);
+    if (source_around(ids.around, ids.source))
+        ids.who_around = guard_hash(g, 'n', ids.around, SOURCE_AROUND_LEN, NULL, 0);
     ids.who[GUARD_NETWORK] = guard_hash(g, 'n', ids.source, SOURCE_LEN, NULL, 0);
     ids.who[GUARD_ACCOUNT] = guard_hash(g, 'a', t->login, login_len, NULL, 0);
     ids.who[GUARD_PASSWORD] = guard_hash(g, 'p', t->secret, t->secret_len, NULL, 0);
@@ -140,7 +147,8 @@ bool guard_admits(struct guard *g, enum guard_what *what, const struct guard_try
     const bool good = named && guard_good_at(g, ids.pair) != NULL;
 
     *what = GUARD_NETWORK;
-    if (strikes_locked(g->strikes[GUARD_NETWORK], ids.who[GUARD_NETWORK], now_ms))
+    if (strikes_locked(g->strikes[GUARD_NETWORK], ids.who[GUARD_NETWORK], now_ms) ||
+        strikes_locked(g->strikes[GUARD_NETWORK], ids.who_around, now_ms))
         return false;
     if (good)
         return true;
@@ -152,29 +160,67 @@ bool guard_admits(struct guard *g, enum guard_what *what, const struct guard_try
            !strikes_locked(g->strikes[GUARD_PASSWORD], ids.who[GUARD_PASSWORD], now_ms);
 }
 
+/* True: it is a new one. */
+static bool guard_strike(struct guard *g, struct guard_failure *f, enum guard_what what,
+                         const struct guard_ids *ids, const char *name,
+                         struct strikes_offence offence, uint64_t now_ms)
+{
+    const struct strikes_rule rule = {g->rule.lockout, g->rule.period_ms};
+    const enum strikes_word word = strikes_add(g->strikes[what], &f->strikes[what], &rule,
+                                               ids->who[what], name, offence, now_ms);
+
+    f->locked[what] = word == STRIKES_LOCKED;
+    return word != STRIKES_SAME;
+}
+
+static void guard_strike_network(struct guard *g, struct guard_failure *f,
+                                 const struct guard_ids *ids, struct strikes_offence guess,
+                                 uint64_t now_ms)
+{
+    const uint64_t limit = (uint64_t)g->rule.lockout * GUARD_AROUND;
+    const struct strikes_rule rule = {limit < UINT32_MAX ? (uint32_t)limit : UINT32_MAX,
+                                      g->rule.period_ms};
+    char around[SOURCE_TEXT_MAX];
+    uint32_t count;
+
+    source_text(f->network, ids->source);
+    guard_strike(g, f, GUARD_NETWORK, ids, f->network, guess, now_ms);
+    if (ids->who_around == 0)
+        return;
+    source_around_text(around, ids->around);
+    if (strikes_add(g->strikes[GUARD_NETWORK], &count, &rule, ids->who_around, around, guess,
+                    now_ms) != STRIKES_LOCKED)
+        return;
+    f->locked[GUARD_NETWORK] = true;
+    f->strikes[GUARD_NETWORK] = count;
+    memcpy(f->network, around, sizeof around);
+}
+
+/* Whoever guesses from where the owner is known has as many guesses as others, no more: from a
+ * loopback network, which is never locked out, he would have them without end. */
+static void guard_doubt(struct guard *g, uint64_t pair)
+{
+    struct guard_good *good = guard_good_at(g, pair);
+
+    if (good != NULL && g->rule.lockout > 0 && ++good->wrong >= g->rule.lockout)
+        *good = (struct guard_good){.pair = 0};
+}
+
 struct guard_failure guard_failed(struct guard *g, const struct guard_try *t, uint64_t now_ms)
 {
     const struct guard_ids ids = guard_ids_of(g, t);
-    const struct strikes_rule rule = {g->rule.lockout, g->rule.period_ms};
     const bool known = t->secret_len > 0;
     const struct strikes_offence guess = {ids.who[GUARD_ACCOUNT],
                                           known ? ids.who[GUARD_PASSWORD] : 0};
-    char network[SOURCE_TEXT_MAX];
     struct guard_failure f = {.delay_ms = throttle_failure(g->throttle, t->address, now_ms)};
 
-    source_text(network, ids.source);
     if (!source_loopback(ids.source))
-        f.strikes[GUARD_NETWORK] =
-            strikes_add(g->strikes[GUARD_NETWORK], &f.locked[GUARD_NETWORK], &rule,
-                        ids.who[GUARD_NETWORK], network, guess, now_ms);
-    if (t->login[0] != '\0')
-        f.strikes[GUARD_ACCOUNT] =
-            strikes_add(g->strikes[GUARD_ACCOUNT], &f.locked[GUARD_ACCOUNT], &rule,
-                        ids.who[GUARD_ACCOUNT], t->login, guess, now_ms);
+        guard_strike_network(g, &f, &ids, guess, now_ms);
+    if (t->login[0] != '\0' && guard_strike(g, &f, GUARD_ACCOUNT, &ids, t->login, guess, now_ms))
+        guard_doubt(g, ids.pair);
     if (known && t->login[0] != '\0')
-        f.strikes[GUARD_PASSWORD] = strikes_add(
-            g->strikes[GUARD_PASSWORD], &f.locked[GUARD_PASSWORD], &rule, ids.who[GUARD_PASSWORD],
-            "", (struct strikes_offence){0, ids.who[GUARD_ACCOUNT]}, now_ms);
+        guard_strike(g, &f, GUARD_PASSWORD, &ids, "",
+                     (struct strikes_offence){0, ids.who[GUARD_ACCOUNT]}, now_ms);
     return f;
 }
 
@@ -184,7 +230,11 @@ void guard_succeeded(struct guard *g, const struct guard_try *t, uint64_t now_ms
 
     throttle_success(g->throttle, t->address);
     strikes_forgive_whom(g->strikes[GUARD_NETWORK], ids.who[GUARD_NETWORK], ids.who[GUARD_ACCOUNT]);
-    strikes_forgive(g->strikes[GUARD_ACCOUNT], ids.who[GUARD_ACCOUNT]);
+    if (ids.who_around != 0)
+        strikes_forgive_whom(g->strikes[GUARD_NETWORK], ids.who_around, ids.who[GUARD_ACCOUNT]);
+    /* its owner, let through a lock-out, does not open it to those whom it is for */
+    if (!strikes_locked(g->strikes[GUARD_ACCOUNT], ids.who[GUARD_ACCOUNT], now_ms))
+        strikes_forgive(g->strikes[GUARD_ACCOUNT], ids.who[GUARD_ACCOUNT]);
     guard_keep_good(g, ids.pair, now_ms);
 }
 
@@ -237,6 +287,9 @@ bool guard_lift(struct guard *g, const char *name, uint64_t now_ms)
     if (source_parse(source, name))
         lifted = guard_lift_one(g, GUARD_NETWORK, guard_hash(g, 'n', source, SOURCE_LEN, NULL, 0),
                                 now_ms);
+    if (source_around_parse(source, name))
+        lifted |= guard_lift_one(g, GUARD_NETWORK,
+                                 guard_hash(g, 'n', source, SOURCE_AROUND_LEN, NULL, 0), now_ms);
     lifted |=
         guard_lift_one(g, GUARD_ACCOUNT, guard_hash(g, 'a', name, strlen(name), NULL, 0), now_ms);
     if (strcmp(name, "passwords") == 0)

@@ -2,14 +2,23 @@
  * that doubles, and a lock-out.
  *
  * Pure: the time comes in with each call. Tables are bounded and keyed-hashed; when one is full the
- * least offender goes, so that a flood of sources does not wash the worst out. Networks are those
- * of auth/source.h. Only distinct wrong passwords count: the same wrong one again for the same
- * account (a phone with an old password) is one strike. A success takes back the account's strikes,
- * and those that the network has for this account; so an account of his own does not help a
- * guesser. The pair of network and account is then known as good: it is let through the account's
- * lock-out, and that of a password, so that nobody can lock an owner out. One password that was
- * wrong for many accounts is locked out itself, wherever it comes from. A loopback network is never
- * locked out (a webmail logs all its users in from there). A lock-out lasts one period. */
+ * least offender goes, so that a flood of sources does not wash the worst out. A lock-out lasts one
+ * period.
+ *
+ * Only distinct wrong passwords count: the same wrong one again for the same account (a phone with
+ * an old password) is one strike. A success takes back the account's strikes, and those that the
+ * network has for this account alone: an account of his own does not help a guesser.
+ *
+ * Networks are those of auth/source.h; the /48 around one of IPv6 is locked out when it has four
+ * times as many strikes. A loopback network never is, since a webmail logs all its users in from
+ * there: their accounts count.
+ *
+ * So that nobody can lock an owner out, a network from where an account was logged in to is let
+ * through the account's lock-out (which goes on for others), until it brings as many distinct wrong
+ * passwords itself.
+ *
+ * One password that was wrong for as many accounts is locked out itself, wherever it comes from, in
+ * the same way: no guess of a spray over a thousand hosts is looked at any more. */
 #ifndef VESTIBULE_AUTH_GUARD_H
 #define VESTIBULE_AUTH_GUARD_H
 
@@ -18,6 +27,7 @@
 #include <stdint.h>
 
 #include "auth/sasl.h"
+#include "auth/source.h"
 
 #define GUARD_NAME_MAX (SASL_LOGIN_MAX + 1)
 
@@ -43,6 +53,7 @@ struct guard_failure {
     uint64_t delay_ms;        /* how long the answer waits */
     bool locked[GUARD_WHATS]; /* this failure locked it out: to be logged and counted */
     uint32_t strikes[GUARD_WHATS];
+    char network[SOURCE_TEXT_MAX]; /* as it is listed; "": it is never locked out */
 };
 
 /* `key` seeds every hash and digest. NULL: out of memory. */
@@ -61,7 +72,7 @@ void guard_succeeded(struct guard *g, const struct guard_try *t, uint64_t now_ms
 /* Lock-outs in force, from 0; false: no more. */
 struct guard_lock {
     enum guard_what what;
-    char name[GUARD_NAME_MAX]; /* a login, or "192.0.2.0/24", or "" of a password */
+    char name[GUARD_NAME_MAX]; /* a login, "192.0.2.0/24", or "" of a password */
     uint64_t left_ms;
     uint32_t strikes;
 };

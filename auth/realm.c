@@ -25,7 +25,9 @@ static bool realm_strip(const struct realm_rule *rule, char out[SASL_LOGIN_MAX +
     const bool ours =
         at == NULL || rule->default_realm == NULL || strcasecmp(at + 1, rule->default_realm) == 0;
 
-    return ours && realm_put(out, login, at != NULL ? (size_t)(at - login) : strlen(login), NULL);
+    /* of two, cutting again what was cut once would leave yet another name */
+    return ours && strchr(login, '@') == at &&
+           realm_put(out, login, at != NULL ? (size_t)(at - login) : strlen(login), NULL);
 }
 
 bool realm_apply(const struct realm_rule *rule, char out[SASL_LOGIN_MAX + 1], const char *login)

@@ -22,8 +22,8 @@ struct realm_rule {
     bool lower; /* ASCII letters to lower case */
 };
 
-/* False: no login of ours (a foreign domain, empty, too long). `out` and `login` may be the same.
- */
+/* False: no login of ours (a foreign domain, empty, too long; two "@" with REALM_STRIP). What came
+ * out comes out again as it is. `out` and `login` may be the same. */
 bool realm_apply(const struct realm_rule *rule, char out[SASL_LOGIN_MAX + 1], const char *login);
 
 #endif
