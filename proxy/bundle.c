@@ -119,12 +119,28 @@ static bool bundle_put_tickets(struct buf *out, const struct ticket_keys *t)
            buf_append(out, t->key, t->count * TICKET_KEY_LEN);
 }
 
+static bool bundle_put_client_ca(struct buf *out, const struct client_ca *ca)
+{
+    const size_t count = ca != NULL ? client_ca_count(ca) : 0;
+
+    if (count > CLIENT_CA_MAX || !bundle_put_u32(out, count))
+        return false;
+    for (size_t i = 0; i < count; i++) {
+        size_t len;
+        const uint8_t *der = client_ca_der(ca, i, &len);
+        if (!bundle_put_bytes(out, der, len))
+            return false;
+    }
+    return true;
+}
+
 bool bundle_encode(struct buf *out, const struct bundle *b)
 {
     return bundle_put_bytes(out, BUNDLE_MAGIC, strlen(BUNDLE_MAGIC)) &&
            bundle_put_conf(out, b->conf) && bundle_put_certificates(out, b) &&
            bundle_put_upstreams(out, b) && bundle_put_learnt(out, b) &&
-           bundle_put_sockets(out, b) && bundle_put_tickets(out, &b->tickets);
+           bundle_put_sockets(out, b) && bundle_put_tickets(out, &b->tickets) &&
+           bundle_put_client_ca(out, b->client_ca);
 }
 
 /* A length and as many octets. NULL: not there, and the reader knows. */
@@ -158,20 +174,43 @@ static bool bundle_take_conf(struct bundle *b, struct wire *w)
     return b->conf != NULL;
 }
 
+/* Views of as many certificates as stand there. */
+static bool bundle_take_der(const uint8_t **der, size_t *len, size_t *count, size_t max,
+                            struct wire *w)
+{
+    *count = wire_u32(w);
+    if (*count > max)
+        return false;
+    for (size_t i = 0; i < *count; i++) {
+        der[i] = bundle_take_bytes(w, &len[i]);
+        if (der[i] == NULL)
+            return false;
+    }
+    return true;
+}
+
 static struct certificate *bundle_take_certificate(struct wire *w)
 {
     const uint8_t *der[CERTIFICATE_CHAIN_MAX];
     size_t len[CERTIFICATE_CHAIN_MAX];
-    const size_t count = wire_u32(w);
+    size_t count;
 
-    if (count == 0 || count > CERTIFICATE_CHAIN_MAX)
+    if (!bundle_take_der(der, len, &count, CERTIFICATE_CHAIN_MAX, w) || count == 0)
         return NULL;
-    for (size_t i = 0; i < count; i++) {
-        der[i] = bundle_take_bytes(w, &len[i]);
-        if (der[i] == NULL)
-            return NULL;
-    }
     return certificate_from_der(der, len, count);
+}
+
+static bool bundle_take_client_ca(struct bundle *b, struct wire *w)
+{
+    const uint8_t *der[CLIENT_CA_MAX];
+    size_t len[CLIENT_CA_MAX];
+    size_t count;
+
+    if (!bundle_take_der(der, len, &count, CLIENT_CA_MAX, w))
+        return false;
+    if (count > 0)
+        b->client_ca = client_ca_from_der(der, len, count);
+    return count == 0 || b->client_ca != NULL;
 }
 
 static bool bundle_take_certificates(struct bundle *b, struct wire *w)
@@ -266,7 +305,8 @@ struct bundle *bundle_decode(const uint8_t *in, size_t len)
         return NULL;
     if (len <= BUNDLE_MAX && bundle_take_magic(&w) && bundle_take_conf(b, &w) &&
         bundle_take_certificates(b, &w) && bundle_take_upstreams(b, &w) &&
-        bundle_take_sockets(b, &w) && bundle_take_tickets(&b->tickets, &w) && wire_done(&w))
+        bundle_take_sockets(b, &w) && bundle_take_tickets(&b->tickets, &w) &&
+        bundle_take_client_ca(b, &w) && wire_done(&w))
         return b;
     bundle_free(b);
     return NULL;
@@ -280,6 +320,7 @@ void bundle_free(struct bundle *b)
         conf_free(b->conf);
     for (size_t i = 0; i < b->certificate_count; i++)
         certificate_free(b->certificate[i]);
+    client_ca_free(b->client_ca);
     explicit_bzero(&b->tickets, sizeof b->tickets);
     free(b);
 }

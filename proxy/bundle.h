@@ -13,6 +13,7 @@
 #include "proxy/buf.h"
 #include "proxy/capabilities.h"
 #include "tls/certificate.h"
+#include "tls/client_ca.h"
 #include "tls/ticket.h"
 
 #define BUNDLE_MAX (16 * 1024 * 1024)
@@ -38,6 +39,7 @@ struct bundle {
                               them */
     int32_t log;           /* descriptor of the log */
     struct ticket_keys tickets;
+    struct client_ca *client_ca; /* NULL: clients are not asked for a certificate */
 };
 
 bool bundle_encode(struct buf *out, const struct bundle *b);

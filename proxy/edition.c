@@ -52,6 +52,14 @@ static bool load_certificates(struct edition *e, char error[EDITION_ERROR_MAX])
     return true;
 }
 
+static bool load_client_ca(struct edition *e, char error[EDITION_ERROR_MAX])
+{
+    if (e->conf->client_ca == NULL)
+        return true;
+    e->client_ca = client_ca_load(e->conf->client_ca, error);
+    return e->client_ca != NULL;
+}
+
 struct realm_rule edition_realm(const struct conf *conf)
 {
     return (struct realm_rule){
@@ -204,7 +212,8 @@ static bool try_tls(const struct edition *e, char error[EDITION_ERROR_MAX])
                                     .groups = e->conf->groups,
                                     .scope = "check",
                                     .certificates = e->certificate,
-                                    .certificate_count = e->certificate_count};
+                                    .certificate_count = e->certificate_count,
+                                    .client_ca = e->client_ca};
     char why[CERTIFICATE_ERROR_MAX];
     struct tls_context *c = tls_context_new(&settings, why);
     if (c == NULL)
@@ -223,8 +232,9 @@ struct edition *edition_load(struct conf *conf, char error[EDITION_ERROR_MAX])
     }
     e->holds = 1;
     e->conf = conf;
-    if (load_certificates(e, error) && try_tls(e, error) && load_tickets(e, error) &&
-        open_backends(e, error) && load_senders(e, error) && resolve_upstreams(e, error))
+    if (load_certificates(e, error) && load_client_ca(e, error) && try_tls(e, error) &&
+        load_tickets(e, error) && open_backends(e, error) && load_senders(e, error) &&
+        resolve_upstreams(e, error))
         return e;
     edition_release(e);
     return NULL;
@@ -244,6 +254,7 @@ void edition_release(struct edition *e)
         certificate_free(e->certificate[i]);
         tls_key_free(e->key[i]);
     }
+    client_ca_free(e->client_ca);
     for (size_t i = 0; i < e->backend_count; i++)
         backend_close(e->backend[i]);
     if (e->senders != NULL)

@@ -23,6 +23,7 @@ struct edition {
     struct certificate *certificate[CONF_CERTIFICATES_MAX];
     struct tls_key *key[CONF_CERTIFICATES_MAX];
     bool self_signed;
+    struct client_ca *client_ca; /* NULL: clients are not asked for a certificate */
     size_t backend_count;
     struct backend *backend[CONF_BACKENDS_MAX];
     struct senders *senders;        /* [policy] senders; NULL: none */

@@ -126,7 +126,8 @@ static bool open_port(struct front *f, size_t index)
                                     .groups = f->conf->groups,
                                     .scope = listener->name,
                                     .certificates = f->bundle->certificate,
-                                    .certificate_count = f->bundle->certificate_count};
+                                    .certificate_count = f->bundle->certificate_count,
+                                    .client_ca = f->bundle->client_ca};
     char error[CERTIFICATE_ERROR_MAX];
     p->tls = tls_context_new(&settings, error);
     if (p->tls == NULL) {

@@ -125,6 +125,7 @@ static void fill_bundle(struct bundle *b, const struct edition *e, const struct 
             (struct bundle_socket){.listener = sockets->at[b->socket_count].listener, .fd = next++};
     b->log = next;
     b->tickets = *tickets;
+    b->client_ca = e->client_ca;
 }
 
 static int write_memory_file(const struct buf *bytes)

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "proxy/bundle.h"
+#include "tls_make.h"
 
 static const char conf_text[] = "[server]\n"
                                 "hostname = mail.example.org\n"
@@ -30,7 +31,7 @@ static const char conf_text[] = "[server]\n"
 static char folder[] = "/tmp/test_bundle.XXXXXX";
 static struct certificate *certificates[2];
 
-static struct certificate *make_certificate(const char *name)
+static struct certificate *certificate_for(const char *name)
 {
     char chain[64], key[64], error[CERTIFICATE_ERROR_MAX] = "";
     bool made;
@@ -51,8 +52,8 @@ static int make_certificates(void **state)
     (void)state;
     if (mkdtemp(folder) == NULL)
         return -1;
-    certificates[0] = make_certificate("one.example.org");
-    certificates[1] = make_certificate("two.example.org");
+    certificates[0] = certificate_for("one.example.org");
+    certificates[1] = certificate_for("two.example.org");
     return rmdir(folder);
 }
 
@@ -159,6 +160,7 @@ static void everything_comes_back(void **state)
     struct bundle *sent = make_bundle();
     struct bundle *b = decode_exact(buf_data(&bytes), buf_len(&bytes));
     assert_non_null(b);
+    assert_null(b->client_ca);
     assert_string_equal(b->conf->hostname, "mail.example.org");
     assert_int_equal(b->conf->workers, 3);
     assert_int_equal(b->conf->listener_count, 2);
@@ -226,10 +228,53 @@ static void another_version_is_none(void **state)
     buf_clear(&bytes);
 }
 
+static struct client_ca *make_client_ca(void)
+{
+    struct made m = make_certificate(make_ec_key(NID_X9_62_prime256v1), NULL);
+    X509V3_CTX ctx;
+    X509V3_set_ctx(&ctx, m.x, m.x, NULL, NULL, 0);
+    X509_EXTENSION *ca =
+        X509V3_EXT_nconf_nid(NULL, &ctx, NID_basic_constraints, "critical,CA:TRUE");
+    X509_add_ext(m.x, ca, -1);
+    X509_EXTENSION_free(ca);
+    X509_sign(m.x, m.key, EVP_sha256());
+    uint8_t *der = NULL;
+    int len = i2d_X509(m.x, &der);
+    assert_true(len > 0);
+    struct client_ca *made =
+        client_ca_from_der((const uint8_t *[]){der}, (size_t[]){(size_t)len}, 1);
+    OPENSSL_free(der);
+    made_free(&m);
+    return made;
+}
+
+static void authorities_of_clients_come_back(void **state)
+{
+    (void)state;
+    struct bundle *sent = make_bundle();
+    sent->client_ca = make_client_ca();
+    assert_non_null(sent->client_ca);
+    struct buf bytes = encode(sent);
+    struct bundle *b = decode_exact(buf_data(&bytes), buf_len(&bytes));
+    assert_non_null(b);
+    size_t len, sent_len;
+    const uint8_t *sent_der = client_ca_der(sent->client_ca, 0, &sent_len);
+    assert_int_equal(client_ca_count(b->client_ca), 1);
+    const uint8_t *der = client_ca_der(b->client_ca, 0, &len);
+    assert_int_equal(len, sent_len);
+    assert_memory_equal(der, sent_der, len);
+    for (size_t n = 1; n < len; n++)
+        assert_null(decode_exact(buf_data(&bytes), buf_len(&bytes) - n));
+    buf_clear(&bytes);
+    bundle_free(b);
+    free_bundle(sent);
+}
+
 /* Counted from the end, whose layout is fixed: learnt (2 x 16), sockets (2 x 8), first channel,
- * log, ticket count, two keys. */
+ * log, ticket count, two keys, no authorities of clients. */
 enum {
-    FROM_TICKETS = 2 * TICKET_KEY_LEN + 4,
+    FROM_CLIENT_CA = 4,
+    FROM_TICKETS = FROM_CLIENT_CA + 2 * TICKET_KEY_LEN + 4,
     FROM_LOG = FROM_TICKETS + 4,
     FROM_CHANNEL = FROM_LOG + 4,
     FROM_SOCKETS = FROM_CHANNEL + 2 * 8,
@@ -261,6 +306,9 @@ static void counts_and_numbers_out_of_range_are_none(void **state)
         assert_none_with(FROM_LAST_ADDRESS, large[i]);
         assert_none_with(FROM_LAST_ADDRESS_COUNT, large[i]);
     }
+    assert_none_with(FROM_CLIENT_CA, 1);
+    assert_none_with(FROM_CLIENT_CA, CLIENT_CA_MAX + 1);
+    assert_none_with(FROM_CLIENT_CA, 0xffffffff);
     assert_none_with(FROM_TICKETS, TICKET_KEYS_MAX + 1);
     assert_none_with(FROM_TICKETS, 1);
     assert_none_with(FROM_SOCKET_COUNT, BUNDLE_SOCKETS_MAX + 1);
@@ -316,6 +364,7 @@ int main(void)
         cmocka_unit_test(a_bundle_that_was_cut_is_none),
         cmocka_unit_test(an_octet_too_many_is_none),
         cmocka_unit_test(another_version_is_none),
+        cmocka_unit_test(authorities_of_clients_come_back),
         cmocka_unit_test(counts_and_numbers_out_of_range_are_none),
         cmocka_unit_test(what_breaks_a_limit_is_not_encoded),
         cmocka_unit_test(a_queue_that_is_too_small_is_an_error),
