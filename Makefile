@@ -122,6 +122,23 @@ $(BUILD)/sink: bench/sink.c
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $< -luv
 
+# Instructions of fixed work, compared with bench/instructions.json.
+$(BUILD)/count: bench/count.c $(LIBRARY)
+	$(CC) $(ALL_CFLAGS) -MMD -MP $(ALL_LDFLAGS) -o $@ $< $(LIBRARY) $(LIBS)
+
+count: $(BUILD)/count
+	bench/count $<
+count-record: $(BUILD)/count
+	bench/count --record $<
+
+# Side by side with other servers, as root: see bench/README.md.
+bench-peers:
+	test/install bench
+bench: all $(BUILD)/load $(BUILD)/sink
+	BUILD=$(BUILD) bench/compare
+bench-smoke: all $(BUILD)/load $(BUILD)/sink
+	BUILD=$(BUILD) bench/compare --smoke
+
 # For packagers DESTDIR and PREFIX; a configuration that is there already stays.
 PREFIX ?= /usr
 install: all
@@ -147,5 +164,6 @@ print-libs:
 
 -include $(wildcard $(BUILD)/obj/*/*.d $(BUILD)/unit/*.d $(BUILD)/*.d $(FUZZ_BUILD)/obj/*/*.d $(FUZZ_BUILD)/*.d)
 
+.PHONY: bench bench-peers bench-smoke count count-record
 .PHONY: all units fuzzers fuzz deps test-deps container-deps demo test test-container install format clean print-cflags print-libs
 .SECONDARY:
