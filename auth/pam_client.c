@@ -45,6 +45,7 @@ struct pam_client {
     int fd;          /* -1: no helper */
     struct pam_line *line;
     bool greeted; /* the helper said its first word */
+    bool root;    /* the first one had root's rights */
     size_t asked; /* questions that the helper has, those of callers who left included */
     uint32_t next_id;
     uint64_t backoff;
@@ -332,10 +333,23 @@ static bool open_line(struct pam_client *c)
     return uv_poll_start(&line->poll, UV_READABLE, line_ready) == 0;
 }
 
+/* Without those rights pam_unix would call right passwords wrong: better none than such a one. */
+static bool beyond_reach(const struct pam_client *c)
+{
+    if (c->fd >= 0 || !c->root || geteuid() == 0)
+        return false;
+    fputs("vestibule: the PAM helper was killed, and only root can start one like it: restart "
+          "Vestibule\n",
+          stderr);
+    return true;
+}
+
 static void client_restart(uv_timer_t *restart)
 {
     struct pam_client *c = restart->data;
 
+    if (beyond_reach(c))
+        return;
     if ((c->fd < 0 && !start_helper(c)) || !open_line(c))
         helper_lost(c);
     else
@@ -357,6 +371,7 @@ struct pam_client *pam_client_hold(char error[BACKEND_ERROR_MAX])
                      strerror(errno));
             return NULL;
         }
+        c->root = geteuid() == 0;
         c->next_id = 1;
         c->backoff = RESTART_FIRST_MS;
         TAILQ_INIT(&c->calls);

@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
@@ -18,6 +19,8 @@
 #include "auth/pam_check.h"
 #include "auth/pam_helper.h"
 #include "auth/pam_wire.h"
+
+#define TREE_DEPTH 8 /* children of children that a module may have started */
 
 /* Not what a library exits with that gives up in the middle. */
 enum check_status { CHECK_ACCEPTED = 0x5a, CHECK_REJECTED = 0x66, CHECK_UNAVAILABLE = 0x77 };
@@ -53,7 +56,7 @@ static void say(const struct worker *w, uint32_t id, enum pam_wire_word word)
         ;
 }
 
-/* A group of its own, so that what a module starts ends with it. */
+/* What a module starts stays below it, whoever its parent was, so that it can be killed with it. */
 static void check_in_child(const struct worker *w, struct pam_wire_question *q)
 {
     static const int statuses[] = {[PAM_WIRE_ACCEPTED] = CHECK_ACCEPTED,
@@ -64,6 +67,7 @@ static void check_in_child(const struct worker *w, struct pam_wire_question *q)
 
     setsid();
     prctl(PR_SET_PDEATHSIG, SIGKILL);
+    prctl(PR_SET_CHILD_SUBREAPER, 1);
     close(w->vault);
     close(w->ended);
     sigemptyset(&none);
@@ -144,6 +148,22 @@ static void reap(struct worker *w)
                 finish(w, &w->check[i], status);
 }
 
+/* What a module started may have left the check's group (pam_exec sees to that). */
+static void kill_tree(pid_t pid, int depth)
+{
+    char path[64];
+    FILE *children;
+    int child;
+
+    snprintf(path, sizeof path, "/proc/%d/task/%d/children", (int)pid, (int)pid);
+    children = depth > 0 ? fopen(path, "re") : NULL;
+    while (children != NULL && fscanf(children, "%d", &child) == 1)
+        kill_tree(child, depth - 1);
+    if (children != NULL)
+        fclose(children);
+    kill(pid, SIGKILL);
+}
+
 /* Kills those whose time is over; how long until the next one, -1: none is running. */
 static int kill_late(struct worker *w)
 {
@@ -155,8 +175,7 @@ static int kill_late(struct worker *w)
         if (c->pid == 0)
             continue;
         if (c->deadline <= now) {
-            kill(-c->pid, SIGKILL);
-            kill(c->pid, SIGKILL); /* it may not be a leader yet */
+            kill_tree(c->pid, TREE_DEPTH);
             c->deadline = now + 1000;
         }
         if (c->deadline < next)
@@ -195,5 +214,5 @@ void pam_worker_run(int vault)
     }
     for (size_t i = 0; i < PAM_HELPER_CHECKS_MAX; i++)
         if (w.check[i].pid != 0)
-            kill(-w.check[i].pid, SIGKILL);
+            kill_tree(w.check[i].pid, TREE_DEPTH);
 }

@@ -14,6 +14,13 @@ def wait_until(condition, seconds, what):
         time.sleep(0.01)
 
 
+def wait_for(what, seconds, name):
+    """Until it gives something; that."""
+    found = []
+    wait_until(lambda: found.append(what()) or found[-1], seconds, name)
+    return found[-1]
+
+
 def _stat(pid):
     """(state, parent) or None."""
     try:
