@@ -47,6 +47,9 @@ struct backend_settings {
         const char *client_id;
         const char *client_secret_file;
     } oauth;
+    /* What an operator should read in the log: an event's name and one sentence, in calls on the
+     * loop and in open. NULL: nobody listens. */
+    void (*say)(const char *event, const char *sentence);
 };
 
 struct backend;

@@ -87,9 +87,15 @@ struct backend_settings edition_backend_settings(const struct conf *conf)
                                                .client_secret_file = o->client_secret_file}};
 }
 
+static void say_warning(const char *event, const char *sentence)
+{
+    log_say(LOG_LEVEL_WARNING, event, "%s", sentence);
+}
+
 static bool open_backends(struct edition *e, char error[EDITION_ERROR_MAX])
 {
-    const struct backend_settings settings = edition_backend_settings(e->conf);
+    struct backend_settings settings = edition_backend_settings(e->conf);
+    settings.say = say_warning;
     for (size_t i = 0; i < e->conf->backend_count; i++) {
         struct backend *b = backend_open(e->conf->backend[i], &settings, error);
         if (b == NULL)
