@@ -118,9 +118,24 @@ test-container:
 	$(MAKE) $(BUILD)/sink
 	test/container
 
-$(BUILD)/sink: bench/sink.c
+# Client and mail server of measurements. They take nothing from what they measure.
+BENCH_LIBRARY := $(BUILD)/libbench.a
+BENCH_OBJECTS := $(patsubst %.c,$(BUILD)/obj/%.o,$(filter-out bench/load.c bench/sink.c,$(wildcard bench/load*.c bench/sink*.c)))
+
+$(BENCH_LIBRARY): $(BENCH_OBJECTS)
+	rm -f $@ && ar rcs $@ $^
+
+$(BUILD)/sink: $(BUILD)/obj/bench/sink.o $(BENCH_LIBRARY)
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ -luv -lm
+$(BUILD)/load: $(BUILD)/obj/bench/load.o $(BENCH_LIBRARY)
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(TLS_LIBS) -luv -lm
+
+$(BUILD)/unit/test_load_%: test/unit/test_load_%.c $(BENCH_LIBRARY)
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $< -luv
+	$(CC) $(ALL_CFLAGS) -Wno-conversion -Wno-missing-prototypes -MMD -MP $(ALL_LDFLAGS) -o $@ $< $(BENCH_LIBRARY) -lm -lcmocka
+$(BUILD)/unit/test_sink_%: test/unit/test_sink_%.c $(BENCH_LIBRARY)
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -Wno-conversion -Wno-missing-prototypes -MMD -MP $(ALL_LDFLAGS) -o $@ $< $(BENCH_LIBRARY) -lm -lcmocka
 
 # Instructions of fixed work, compared with bench/instructions.json.
 $(BUILD)/count: bench/count.c $(LIBRARY)
