@@ -12,6 +12,7 @@ import sys
 import time
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
+BUILD = REPOSITORY / os.environ.get("BUILD", "build")
 UNPACKED = REPOSITORY / "build/unpacked"
 sys.path.append(str(REPOSITORY / "test/e2e"))
 
@@ -40,25 +41,28 @@ def tree(pid):
     return [pid, *proc.descendants(pid)]
 
 
-def cpu_ticks(pid):
+def cpu_seconds(pid):
     """User and system time of a process, its descendants, and those of them that have ended."""
     total = 0
     for one in tree(pid):
         try:
+            # The process's own clock, to the nanosecond, threads that have ended included: clock_getcpuclockid(3).
+            total += time.clock_gettime(~one << 3 | 2)
             fields = pathlib.Path(f"/proc/{one}/stat").read_text().rpartition(")")[2].split()
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-        total += sum(map(int, fields[11:15]))
+        except OSError:
+            continue  # ended just now
+        total += (int(fields[13]) + int(fields[14])) / TICK  # children that it has waited for
     return total
 
 
 def thread_seconds(pid):
-    """CPU time of each thread of a process's descendants, by thread."""
+    """CPU time of each thread of the processes below this one."""
     found = {}
-    for one in proc.descendants(pid):
-        for task in pathlib.Path(f"/proc/{one}/task").iterdir():
-            fields = (task / "stat").read_text().rpartition(")")[2].split()
-            found[int(task.name)] = sum(map(int, fields[11:13])) / TICK
+    for task in [task for one in proc.descendants(pid) for task in pathlib.Path(f"/proc/{one}/task").glob("*")]:
+        try:
+            found[int(task.name)] = int((task / "schedstat").read_text().split()[0]) / 1e9
+        except OSError:
+            pass  # ended just now
     return found
 
 
@@ -94,13 +98,16 @@ class Site:
         self.folder = pathlib.Path(folder)
         self.folder.chmod(0o755)
         self.server_cores, self.load_cores = server_cores, load_cores
+        self.all_cores = sorted({*server_cores, *load_cores})
         self.sink_port = net.free_port()
         authority = pki.Authority(self.folder)
         self.authority = authority.certificate
         self.certificates = {kind: authority.issue(kind, kind=kind) for kind in ("ecdsa", "rsa")}
-        self.users = self.folder / "users"
+        self.users, self.logins, self.strangers = (self.folder / name for name in ("users", "logins", "strangers"))
         self.users.write_text(f"{USER}:{hashed(PASSWORD)}\n")
         self.users.chmod(0o644)
+        self.logins.write_text(f"{USER}:{PASSWORD}\n")
+        self.strangers.write_text("".join(f"stranger{n}@bench.test:unknown\n" for n in range(100)))
 
     def context(self):
         return ssl.create_default_context(cafile=self.authority)
@@ -117,6 +124,7 @@ class Server:
     ready = b"220"  # how it greets once it works
     concurrency = 32  # sessions at a time that it bears
     idle_sessions = 5000  # fewer where each is a process
+    checks_passwords = True
 
     def __init__(self, site, kind="ecdsa", cores=None):
         self.site = site
@@ -199,7 +207,10 @@ class Server:
         self.stop()
 
     def cpu_seconds(self):
-        return cpu_ticks(self.process.pid) / TICK
+        return cpu_seconds(self.process.pid)
+
+    def thread_seconds(self):
+        return thread_seconds(self.process.pid)
 
     def memory(self):
         return proportional_memory(self.process.pid)

@@ -84,7 +84,7 @@ service auth {{
 
 
 class Common(base.Server):
-    packages = ("dovecot-core", "dovecot-submissiond")
+    packages = ("dovecot-core",)
     text = "?"
 
     @classmethod
@@ -106,6 +106,7 @@ class Common(base.Server):
 
 class Dovecot(Common):
     name = "Dovecot"
+    packages = ("dovecot-core", "dovecot-submissiond")
     text = SUBMISSION
 
 

@@ -21,6 +21,7 @@ listen submissions
 
 class HAProxy(base.Server):
     name = "HAProxy"
+    checks_passwords = False
     packages = ("haproxy",)
 
     def command(self):

@@ -18,6 +18,7 @@ tls-protos = TLSv1.2 TLSv1.3
 
 class Hitch(base.Server):
     name = "Hitch"
+    checks_passwords = False
     packages = ("hitch",)
 
     def command(self):

@@ -22,6 +22,7 @@ TIMEOUTidle = 600
 
 class Stunnel(base.Server):
     name = "stunnel"
+    checks_passwords = False
     packages = ("stunnel4",)
 
     def command(self):

@@ -19,7 +19,6 @@ address = 127.0.0.1:{port}
 tls = implicit
 [auth]
 backend = file:{users}
-failure_delay = 0
 [upstream mta]
 address = 127.0.0.1:{sink}
 max_connections = 1000
@@ -33,7 +32,7 @@ level = warning
 
 class Vestibule(base.Server):
     name = "Vestibule"
-    binary = pathlib.Path(os.environ.get("VESTIBULE_BINARY", base.REPOSITORY / "build/vestibule")).absolute()
+    binary = pathlib.Path(os.environ.get("VESTIBULE_BINARY", base.BUILD / "vestibule")).absolute()
 
     @classmethod
     def missing(cls):
