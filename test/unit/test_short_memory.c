@@ -61,6 +61,10 @@ static const char *const script[] = {
     "AUTH LOGIN\r\n",
     "YWxpY2U=\r\n",
     "c2VjcmV0\r\n",
+    "AUTH OAUTHBEARER bixhPWFsaWNlLAFhdXRoPUJlYXJlciBhYmMBAQ==\r\n",
+    "AQ==\r\n",
+    "AUTH SCRAM-SHA-256 biwsbj1hbGljZSxyPXg=\r\n",
+    "Yz1iaXdz\r\n",
     "MAIL FROM:<alice@example.org> SIZE=40\r\n",
     "RCPT TO:<bob@example.net>\r\nRCPT TO:<carol@example.net>\r\nNOOP\r\n",
     "DATA\r\n",
@@ -125,12 +129,23 @@ static void cut(struct scene *s)
     s->in_data = false;
 }
 
+/* Only who speaks SCRAM to its end is let in. */
+static void judge(struct scene *s)
+{
+    if (smtp_exchanges(s->smtp))
+        smtp_verdict(s->smtp, SMTP_ACCEPTED, "alice");
+    else if (smtp_credential(s->smtp)->mechanism == SASL_SCRAM_SHA_256)
+        smtp_challenged(s->smtp, (const uint8_t *)"r=xy", 4);
+    else
+        smtp_verdict(s->smtp, SMTP_REJECTED, "");
+}
+
 /* True: call again. */
 static bool obey(struct scene *s, enum smtp_todo todo)
 {
     switch (todo) {
     case SMTP_VERIFY:
-        smtp_verdict(s->smtp, SMTP_ACCEPTED, "alice");
+        judge(s);
         return true;
     case SMTP_CONNECT:
         smtp_mta_connected(s->smtp);
@@ -168,7 +183,7 @@ static void run(struct scene *s)
 
 static const struct smtp_rules rules = {
     .hostname = "mail.example", .require_tls = true, .max_failures = 3, .trace = TRACE_NONE};
-static const uint32_t mechanisms = SASL_PLAIN | SASL_LOGIN;
+static const uint32_t mechanisms = SASL_LOGIN | SASL_OAUTHBEARER | SASL_SCRAM_SHA_256;
 static const struct smtp_peer peer = {
     .address = "192.0.2.1", .session = "test", .mechanisms = &mechanisms};
 static const struct smtp_tls_info tls = {.version = "TLSv1.3", .cipher = "TLS_AES_128_GCM_SHA256"};
