@@ -3,12 +3,15 @@
 #include <curl/curl.h>
 #include <dlfcn.h>
 #include <malloc.h>
-#include <openssl/mem.h>
+#include <openssl/pem.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <time.h>
+
+#include "auth/peer_certificate.h"
+#include "auth/wiped.h"
 
 /* By name and at run time: thirty libraries hang on this one. */
 #define FETCH_LIBRARY "libcurl-gnutls.so.4"
@@ -80,31 +83,11 @@ struct fetch_transfer {
     struct fetch_text body;
     uv_timer_t deadline;
     uint32_t timeout_ms;
+    char host[256];
     bool http;
     CURLcode failure; /* it could not be begun */
     char error[CURL_ERROR_SIZE];
 };
-
-/* libcurl copies logins and passwords about and does not wipe them: whatever it lets go is. */
-static void fetch_wipe(void *p)
-{
-    if (p != NULL)
-        OPENSSL_cleanse(p, malloc_usable_size(p));
-    free(p);
-}
-
-static void *fetch_resize(void *p, size_t size)
-{
-    const size_t had = p == NULL ? 0 : malloc_usable_size(p);
-    void *fresh = size <= had && p != NULL ? p : malloc(size > 0 ? size : 1);
-
-    if (fresh == NULL || fresh == p)
-        return fresh;
-    if (p != NULL)
-        memcpy(fresh, p, had);
-    fetch_wipe(p);
-    return fresh;
-}
 
 static const char *fetch_find(void *library)
 {
@@ -127,7 +110,7 @@ static void fetch_open_library(void)
                  "the library " FETCH_LIBRARY
                  " has no %s, so it is too old; install a newer " FETCH_PACKAGE,
                  missing);
-    } else if (fetch_curl.global_init_mem(CURL_GLOBAL_DEFAULT, malloc, fetch_wipe, fetch_resize,
+    } else if (fetch_curl.global_init_mem(CURL_GLOBAL_DEFAULT, malloc, wiped_free, wiped_realloc,
                                           strdup, calloc) != CURLE_OK) {
         snprintf(fetch_fault, sizeof fetch_fault,
                  "the library " FETCH_LIBRARY " does not start; is memory short?");
@@ -218,33 +201,55 @@ static void fetch_end(struct fetch_transfer *t)
 {
     fetch_hang_up(t);
     fetch_curl.slist_free(t->headers);
-    fetch_wipe(t->said.octets);
-    fetch_wipe(t->body.octets);
+    wiped_free(t->said.octets);
+    wiped_free(t->body.octets);
     uv_close((uv_handle_t *)&t->deadline, fetch_deadline_closed);
 }
 
-/* The first certificate's line of this kind; they look like "Expire date:2026-12-31 23:59:59 GMT".
- */
-static const char *fetch_certificate(CURL *easy, const char *kind)
+/* The server's own certificate, in DER, to be freed with OPENSSL_free; NULL: none was seen. */
+static uint8_t *fetch_certificate(CURL *easy, long *len)
 {
     struct curl_certinfo *info = NULL;
-    const size_t len = strlen(kind);
+    char *kind, *header;
+    uint8_t *der = NULL;
+    BIO *pem;
 
     if (fetch_curl.easy_getinfo(easy, CURLINFO_CERTINFO, &info) != CURLE_OK || info == NULL ||
         info->num_of_certs < 1)
-        return "";
-    for (const struct curl_slist *l = info->certinfo[0]; l != NULL; l = l->next) {
-        if (strncasecmp(l->data, kind, len) == 0 && l->data[len] == ':')
-            return l->data + len + 1;
+        return NULL;
+    for (const struct curl_slist *l = info->certinfo[0]; l != NULL && der == NULL; l = l->next) {
+        if (strncmp(l->data, "Cert:", 5) != 0 || (pem = BIO_new_mem_buf(l->data + 5, -1)) == NULL)
+            continue;
+        if (PEM_read_bio(pem, &kind, &header, &der, len) == 1) {
+            OPENSSL_free(kind);
+            OPENSSL_free(header);
+        }
+        BIO_free(pem);
     }
-    return "";
+    return der;
 }
 
-static bool fetch_expired(const char *until)
+static void fetch_note_until(char until[PEER_CERTIFICATE_DATE_MAX], CURL *easy)
 {
-    struct tm tm = {.tm_isdst = 0};
+    long len = 0;
+    uint8_t *der = fetch_certificate(easy, &len);
 
-    return strptime(until, "%Y-%m-%d %H:%M:%S", &tm) != NULL && timegm(&tm) < time(NULL);
+    if (der != NULL)
+        peer_certificate_until(until, der, (size_t)len);
+    OPENSSL_free(der);
+}
+
+/* The library says no more than that it does not trust it. */
+static void fetch_blame_certificate(char out[FETCH_ERROR_MAX], struct fetch_transfer *t)
+{
+    long len = 0;
+    uint8_t *der = fetch_certificate(t->easy, &len);
+
+    if (der != NULL)
+        peer_certificate_fault(out, der, (size_t)len, t->host, time(NULL));
+    else
+        snprintf(out, FETCH_ERROR_MAX, "%s", t->error);
+    OPENSSL_free(der);
 }
 
 /* Whoever reads it may have a terminal. */
@@ -262,17 +267,10 @@ static void fetch_plain(char *text)
 
 static void fetch_explain(char out[FETCH_ERROR_MAX], struct fetch_transfer *t, CURLcode code)
 {
-    const char *until = fetch_certificate(t->easy, "Expire date");
-
     if (t->said.over || t->body.over)
         snprintf(out, FETCH_ERROR_MAX, "the answer is longer than any that is right");
-    else if (code == CURLE_PEER_FAILED_VERIFICATION && fetch_expired(until))
-        snprintf(out, FETCH_ERROR_MAX, "its certificate expired on %.40s", until);
-    else if (code == CURLE_PEER_FAILED_VERIFICATION && strstr(t->error, "name") == NULL)
-        snprintf(out, FETCH_ERROR_MAX,
-                 "its certificate, issued by \"%.200s\", is signed by no authority that is trusted "
-                 "here: see [auth] ca",
-                 fetch_certificate(t->easy, "Issuer"));
+    else if (code == CURLE_PEER_FAILED_VERIFICATION)
+        fetch_blame_certificate(out, t);
     else if (code == CURLE_USE_SSL_FAILED)
         snprintf(out, FETCH_ERROR_MAX, "it does not offer TLS (STARTTLS), which is needed here");
     else
@@ -291,7 +289,7 @@ static enum fetch_outcome fetch_outcome(CURLcode code)
 static void fetch_tell(struct fetch_transfer *t, enum fetch_outcome outcome, const char *error,
                        bool certificate_bad)
 {
-    char until[64] = "";
+    char until[PEER_CERTIFICATE_DATE_MAX] = "";
     struct fetch_result r = {
         .outcome = outcome,
         .body = t->body.octets != NULL ? t->body.octets : "",
@@ -305,7 +303,7 @@ static void fetch_tell(struct fetch_transfer *t, enum fetch_outcome outcome, con
     struct fetch_job *job = t->job;
 
     if (t->easy != NULL) {
-        snprintf(until, sizeof until, "%s", fetch_certificate(t->easy, "Expire date"));
+        fetch_note_until(until, t->easy);
         fetch_curl.easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &r.status);
     }
     fetch_hang_up(t); /* `done` may close everything */
@@ -587,6 +585,18 @@ static void fetch_set(struct fetch_transfer *t, const struct fetch_request *q)
         t->failure = CURLE_OUT_OF_MEMORY;
 }
 
+/* What a certificate must name. */
+static void fetch_note_host(struct fetch_transfer *t, const char *url)
+{
+    const char *from = strstr(url, "://");
+    const bool six = from != NULL && from[3] == '[';
+
+    if (from == NULL)
+        return;
+    from += six ? 4 : 3;
+    snprintf(t->host, sizeof t->host, "%.*s", (int)strcspn(from, six ? "]" : ":/?#"), from);
+}
+
 void fetch_begin(struct fetch *f, struct fetch_job *job, const struct fetch_request *request)
 {
     struct fetch_transfer *t = calloc(1, sizeof *t);
@@ -602,6 +612,7 @@ void fetch_begin(struct fetch *f, struct fetch_job *job, const struct fetch_requ
     t->job = job;
     t->http = strncmp(request->schemes, "http", 4) == 0;
     t->timeout_ms = request->timeout_ms;
+    fetch_note_host(t, request->url);
     t->said.max = FETCH_HEADERS_MAX;
     t->body.max = request->max;
     fetch_init_timer(f, &t->deadline, t);

@@ -56,8 +56,8 @@ struct fetch_result {
     const char *headers; /* HTTP: status line and header lines of the last answer; mail: every line
                             that the server said, both with CR LF. NUL behind it */
     size_t headers_len;
-    const char *until; /* the certificate's last day, as "2026-12-31 23:59:59 GMT"; "": not known */
-    const char *error; /* not FETCH_DONE: what is wrong, without a full stop */
+    const char *until;    /* the certificate's last day, as "2026-12-31"; "": not known */
+    const char *error;    /* not FETCH_DONE: what is wrong, without a full stop */
     bool certificate_bad; /* the reason is the server's certificate */
 };
 

@@ -193,7 +193,7 @@ static void specs_that_cannot_be_opened_get_a_sentence(void **state)
     assert_null(backend_open("dovecot", &no_settings, error));
     assert_non_null(strstr(error, "no credential backend \"dovecot\""));
     assert_null(backend_open("ldaps://host/", &no_settings, error));
-    assert_non_null(strstr(error, "not supported yet"));
+    assert_non_null(strstr(error, "has no %u in it"));
     assert_null(backend_open("fiel:/etc/users", &no_settings, error));
     assert_non_null(strstr(error, "no credential backend \"fiel\""));
     assert_null(backend_open("file", &no_settings, error));
