@@ -8,6 +8,7 @@
 
 #include "auth/backend.h"
 #include "auth/dovecot.h"
+#include "auth/trouble.h"
 #include "auth/unix_stream.h"
 #include "auth/waiting.h"
 
@@ -38,7 +39,8 @@ struct dovecot {
     unsigned mechanisms; /* kept while it is away */
     unsigned listed;     /* so far, in this greeting */
     uint64_t backoff;
-    const char *why;  /* the last connection ended */
+    const char *why; /* the last connection ended */
+    struct trouble trouble;
     uv_timer_t clock; /* the next try, or the end of our patience with a greeting */
     struct waiting waiting;
     int handles;
@@ -109,6 +111,8 @@ static void dovecot_lose(struct dovecot *d, const char *why)
         return;
     d->state = DOVECOT_AWAY;
     d->why = why;
+    trouble_tell(&d->trouble, "dovecot:%.128s: %s; logins are answered 454 until it is back",
+                 d->path, why);
     uv_timer_start(&d->clock, dovecot_clock, d->backoff, 0);
     d->backoff = d->backoff * 2 < BACKOFF_MAX_MS ? d->backoff * 2 : BACKOFF_MAX_MS;
     LIST_FOREACH(a, &d->open, open)
@@ -165,6 +169,7 @@ static void dovecot_expired(struct waiter *w)
         (struct dovecot_question *)((char *)w - offsetof(struct dovecot_question, waiter));
     struct dovecot *d = a->dovecot;
 
+    trouble_tell(&d->trouble, "dovecot:%.128s: it gave no answer in time", d->path);
     send_cancel(d, a);
     finish(d, a, BACKEND_UNAVAILABLE, NULL);
 }
@@ -240,6 +245,9 @@ static bool take_answer(struct dovecot *d, const struct dovecot_line *line)
         return take_cont(d, a, line);
     if (a->waiter.place == NULL)
         return false;
+    if (line->temporary)
+        trouble_tell(&d->trouble, "dovecot:%.128s: it has a failure of its own; its log says more",
+                     d->path);
     if (line->type == DOVECOT_OK)
         take_ok(d, a, line);
     else
@@ -270,6 +278,7 @@ static bool take_done(struct dovecot *d)
     d->mechanisms = d->listed;
     d->known = true;
     d->state = DOVECOT_READY;
+    trouble_over(&d->trouble);
     while (d->state == DOVECOT_READY && (a = first_unsent(d)) != NULL)
         if (!send_question(d, a))
             finish(d, a, BACKEND_REJECTED, NULL);
@@ -383,7 +392,7 @@ static struct backend *dovecot_open(const char *scheme, const char *argument,
                                     const struct backend_settings *settings,
                                     char error[BACKEND_ERROR_MAX])
 {
-    (void)scheme, (void)settings;
+    (void)scheme;
     struct dovecot *d;
 
     if (strlen(argument) > UNIX_STREAM_PATH_MAX) {
@@ -393,9 +402,12 @@ static struct backend *dovecot_open(const char *scheme, const char *argument,
         return NULL;
     }
     d = dovecot_new(argument);
-    if (d == NULL)
+    if (d == NULL) {
         snprintf(error, BACKEND_ERROR_MAX, "out of memory");
-    return d != NULL ? &d->base : NULL;
+        return NULL;
+    }
+    d->trouble.say = settings->say;
+    return &d->base;
 }
 
 static bool dovecot_start(struct backend *b, uv_loop_t *loop, char error[BACKEND_ERROR_MAX])

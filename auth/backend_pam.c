@@ -24,7 +24,7 @@ static struct backend *pam_backend_open(const char *scheme, const char *argument
                                         const struct backend_settings *settings,
                                         char error[BACKEND_ERROR_MAX])
 {
-    (void)scheme, (void)settings;
+    (void)scheme;
     const size_t len = strlen(argument);
     struct backend_pam *p;
 
@@ -41,7 +41,7 @@ static struct backend *pam_backend_open(const char *scheme, const char *argument
     }
     p->base.ops = &backend_pam_ops;
     memcpy(p->service, argument, len);
-    p->client = pam_client_hold(error);
+    p->client = pam_client_hold(settings->say, error);
     if (p->client == NULL) {
         free(p);
         return NULL;

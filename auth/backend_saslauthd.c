@@ -11,6 +11,7 @@
 
 #include "auth/backend.h"
 #include "auth/saslauthd.h"
+#include "auth/trouble.h"
 #include "auth/unix_stream.h"
 #include "auth/waiting.h"
 
@@ -21,6 +22,7 @@ struct saslauthd {
     char *path;
     uv_loop_t *loop; /* NULL: not started */
     uv_timer_t retry;
+    struct trouble trouble;
     struct waiting waiting;
     int handles;
     LIST_HEAD(, saslauthd_question) open;
@@ -56,9 +58,20 @@ static struct backend_question *forget(struct saslauthd_question *a)
 
 static void finish(struct saslauthd_question *a, enum backend_verdict verdict)
 {
-    struct backend_question *q = forget(a);
+    struct backend_question *q;
 
+    trouble_over(&a->saslauthd->trouble);
+    q = forget(a);
     q->answered(q, verdict, NULL, NULL, 0);
+}
+
+static void give_up(struct saslauthd_question *a, const char *why)
+{
+    struct backend_question *q;
+
+    trouble_tell(&a->saslauthd->trouble, "saslauthd:%.128s: %s", a->saslauthd->path, why);
+    q = forget(a);
+    q->answered(q, BACKEND_UNAVAILABLE, NULL, NULL, 0);
 }
 
 static void on_connected(void *owner)
@@ -71,22 +84,29 @@ static void on_connected(void *owner)
 
     OPENSSL_cleanse(question, sizeof question);
     if (!sent)
-        finish(a, BACKEND_UNAVAILABLE);
+        give_up(a, "out of memory");
 }
 
 static void on_data(void *owner, const uint8_t *data, size_t len)
 {
-    static const enum backend_verdict verdicts[] = {
-        [SASLAUTHD_OK] = BACKEND_ACCEPTED,
-        [SASLAUTHD_NO] = BACKEND_REJECTED,
-        [SASLAUTHD_TROUBLE] = BACKEND_UNAVAILABLE,
-        [SASLAUTHD_BAD] = BACKEND_UNAVAILABLE,
-    };
     struct saslauthd_question *a = owner;
-    const enum saslauthd_status status = saslauthd_read(&a->reader, data, len);
 
-    if (status != SASLAUTHD_MORE)
-        finish(a, verdicts[status]);
+    switch (saslauthd_read(&a->reader, data, len)) {
+    case SASLAUTHD_MORE:
+        break;
+    case SASLAUTHD_OK:
+        finish(a, BACKEND_ACCEPTED);
+        break;
+    case SASLAUTHD_NO:
+        finish(a, BACKEND_REJECTED);
+        break;
+    case SASLAUTHD_TROUBLE:
+        give_up(a, "it says that the trouble is on its side; its own log says more");
+        break;
+    case SASLAUTHD_BAD:
+        give_up(a, "what it answers is not saslauthd's protocol");
+        break;
+    }
 }
 
 static void on_closed(void *owner, int why)
@@ -96,7 +116,7 @@ static void on_closed(void *owner, int why)
 
     a->stream = NULL;
     if (why != UV_EAGAIN)
-        finish(a, BACKEND_UNAVAILABLE);
+        give_up(a, why == UV_EOF ? "it closed the connection without an answer" : uv_strerror(why));
     else if (!uv_is_active((uv_handle_t *)&s->retry))
         uv_timer_start(&s->retry, on_retry, RETRY_MS, 0);
 }
@@ -123,8 +143,8 @@ static void on_retry(uv_timer_t *retry)
 
 static void saslauthd_expired(struct waiter *w)
 {
-    finish((struct saslauthd_question *)((char *)w - offsetof(struct saslauthd_question, waiter)),
-           BACKEND_UNAVAILABLE);
+    give_up((struct saslauthd_question *)((char *)w - offsetof(struct saslauthd_question, waiter)),
+            "it gave no answer in time");
 }
 
 /* --- the backend's functions
@@ -134,7 +154,7 @@ static struct backend *saslauthd_open(const char *scheme, const char *argument,
                                       const struct backend_settings *settings,
                                       char error[BACKEND_ERROR_MAX])
 {
-    (void)scheme, (void)settings;
+    (void)scheme;
     struct saslauthd *s;
 
     if (strlen(argument) > UNIX_STREAM_PATH_MAX) {
@@ -150,6 +170,7 @@ static struct backend *saslauthd_open(const char *scheme, const char *argument,
         return NULL;
     }
     s->base.ops = &backend_saslauthd_ops;
+    s->trouble.say = settings->say;
     LIST_INIT(&s->open);
     return &s->base;
 }

@@ -18,6 +18,7 @@
 
 #include "auth/pam_helper.h"
 #include "auth/pam_wire.h"
+#include "auth/trouble.h"
 #include "auth/waiting.h"
 
 #define RESTART_FIRST_MS 100
@@ -50,6 +51,7 @@ struct pam_client {
     uint32_t next_id;
     uint64_t backoff;
     uv_timer_t restart;
+    struct trouble trouble;
     struct waiting waiting;
     int handles;
     TAILQ_HEAD(, pam_call) calls; /* oldest first */
@@ -267,6 +269,17 @@ static struct pam_call *by_id(struct pam_client *c, uint32_t id)
     return call;
 }
 
+static void note_word(struct pam_client *c, const char *service, enum pam_wire_word word)
+{
+    if (word == PAM_WIRE_UNAVAILABLE)
+        trouble_tell(&c->trouble,
+                     "pam:%s: a module is missing, cannot answer, or took too long; the system's "
+                     "auth log says which",
+                     service);
+    else
+        trouble_over(&c->trouble);
+}
+
 static void take_hello(struct pam_client *c)
 {
     const bool again = c->greeted;
@@ -294,6 +307,8 @@ static void take_answer(struct pam_client *c, const struct pam_wire_answer *a)
     }
     c->asked -= c->asked > 0;
     call = by_id(c, a->id);
+    if (call != NULL)
+        note_word(c, call->service, a->word);
     if (call != NULL)
         finish(call, verdicts[a->word]);
 }
@@ -334,13 +349,13 @@ static bool open_line(struct pam_client *c)
 }
 
 /* Without those rights pam_unix would call right passwords wrong: better none than such a one. */
-static bool beyond_reach(const struct pam_client *c)
+static bool beyond_reach(struct pam_client *c)
 {
     if (c->fd >= 0 || !c->root || geteuid() == 0)
         return false;
-    fputs("vestibule: the PAM helper was killed, and only root can start one like it: restart "
-          "Vestibule\n",
-          stderr);
+    trouble_tell(&c->trouble,
+                 "the PAM helper was killed, and only root can start one like it: restart "
+                 "Vestibule");
     return true;
 }
 
@@ -359,7 +374,8 @@ static void client_restart(uv_timer_t *restart)
 /* --- the backends' side
  * ---------------------------------------------------------------------------------------------- */
 
-struct pam_client *pam_client_hold(char error[BACKEND_ERROR_MAX])
+struct pam_client *pam_client_hold(void (*say)(const char *event, const char *sentence),
+                                   char error[BACKEND_ERROR_MAX])
 {
     struct pam_client *c = the_client;
 
@@ -372,6 +388,7 @@ struct pam_client *pam_client_hold(char error[BACKEND_ERROR_MAX])
             return NULL;
         }
         c->root = geteuid() == 0;
+        c->trouble.say = say;
         c->next_id = 1;
         c->backoff = RESTART_FIRST_MS;
         TAILQ_INIT(&c->calls);

@@ -11,8 +11,10 @@
 
 struct pam_client;
 
-/* The first hold starts the helper. NULL with a sentence. */
-struct pam_client *pam_client_hold(char error[BACKEND_ERROR_MAX]);
+/* The first hold starts the helper. `say` as in backend_settings, may be NULL. NULL with a
+ * sentence. */
+struct pam_client *pam_client_hold(void (*say)(const char *event, const char *sentence),
+                                   char error[BACKEND_ERROR_MAX]);
 
 /* The last one ends the helper; the handles are closed on the loop, where there is one. */
 void pam_client_release(struct pam_client *c);

@@ -224,6 +224,7 @@ def test_stopped_and_started_again(other, folder, pki):
         for _ in range(3):
             reply = try_login(vestibule, client.USER, client.PASSWORD)
             assert reply == "454 4.7.0", f"{reply}\n{vestibule.log()}"
+        assert len(vestibule.wait_logged("event=backend_unavailable message=")) < 3, "once, not for each login"
         other.start()
         recovers(vestibule)
         assert try_login(vestibule, client.USER, "wrong") == "535 5.7.8"

@@ -31,8 +31,7 @@ service anvil {{
 SINCE_2_3 = COMMON + """\
 disable_plaintext_auth = no
 passdb {{
-  driver = passwd-file
-  args = username_format=%u {folder}/users
+  {passdb}
 }}
 userdb {{
   driver = static
@@ -44,9 +43,7 @@ dovecot_config_version = 2.4.0
 dovecot_storage_version = 2.4.0
 """ + COMMON + """\
 auth_allow_cleartext = yes
-passdb passwd-file {{
-  passwd_file_path = {folder}/users
-  auth_username_format = %{{user}}
+passdb {passdb}
 }}
 userdb static {{
   fields {{
@@ -56,6 +53,12 @@ userdb static {{
   }}
 }}
 """
+
+# Where passwords are: in a file, or with a server that is not there.
+PASSDB_2_3 = {"file": "driver = passwd-file\n  args = username_format=%u {folder}/users",
+              "away": "driver = imap\n  args = host=127.0.0.1 port=1"}
+PASSDB_2_4 = {"file": "passwd-file {{\n  passwd_file_path = {folder}/users\n  auth_username_format = %{{user}}",
+              "away": "imap {{\n  imapc_host = 127.0.0.1\n  imapc_port = 1"}
 
 # Its folders are compiled in: for it alone, what was unpacked lies over the machine's own.
 START = """\
@@ -84,12 +87,18 @@ class Dovecot(base.Store):
             packages.need_user(user)
         for part in ("run", "home"):
             (self.folder / part).mkdir()
-        values = dict(folder=self.folder, program=self.program, protocols=self.protocols,
-                      lower=":".join(str(root / "usr/lib") for root in roots))
-        template = SINCE_2_3 if packages.version("dovecot-core").startswith("1:2.3") else SINCE_2_4
-        (self.folder / "dovecot.conf").write_text(template.format(**values) + self.more + self.listener())
-        (self.folder / "start").write_text(START.format(**values))
+        self.values = dict(folder=self.folder, program=self.program, protocols=self.protocols,
+                           lower=":".join(str(root / "usr/lib") for root in roots))
+        self.configure("file")
+        (self.folder / "start").write_text(START.format(**self.values))
         self.write_users()
+
+    def configure(self, passdb):
+        """With its passwords in a "file", or "away"."""
+        old = packages.version("dovecot-core").startswith("1:2.3")
+        template, passdbs = (SINCE_2_3, PASSDB_2_3) if old else (SINCE_2_4, PASSDB_2_4)
+        text = template.format(**self.values, passdb=passdbs[passdb].format(**self.values))
+        (self.folder / "dovecot.conf").write_text(text + self.more + self.listener())
 
     def write_users(self):
         """SCRAM and CRAM-MD5 need the password itself."""
