@@ -23,6 +23,7 @@ _Static_assert(URL_SPEC_ERROR_MAX == BACKEND_ERROR_MAX && FETCH_ERROR_MAX == BAC
                    DIRECTORY_ERROR_MAX == BACKEND_ERROR_MAX,
                "sentences are handed on in one buffer");
 
+#define URL_SAY_NS UINT64_C(1000000000)
 #define URL_SAY_AGAIN_NS (60 * UINT64_C(1000000000))
 
 enum {
@@ -88,7 +89,7 @@ static void url_give_up(struct url_question *uq, const char *why)
 
     snprintf(sentence, sizeof sentence, "%.160s: %.340s", u->server, why);
     if (u->settings.say != NULL &&
-        (strcmp(sentence, u->said) != 0 || now - u->said_at > URL_SAY_AGAIN_NS)) {
+        now - u->said_at > (strcmp(sentence, u->said) == 0 ? URL_SAY_AGAIN_NS : URL_SAY_NS)) {
         memcpy(u->said, sentence, sizeof u->said);
         u->said_at = now;
         u->settings.say("backend_unavailable", sentence);

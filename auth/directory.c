@@ -49,7 +49,7 @@ static struct {
     DIRECTORY_FUNCTIONS(DIRECTORY_FIELD)
 } directory_ldap;
 
-static uv_once_t directory_once = UV_ONCE_INIT;
+static uv_once_t directory_once = UV_ONCE_INIT, directory_warm = UV_ONCE_INIT;
 static char directory_fault[DIRECTORY_ERROR_MAX];
 
 struct directory_errand {
@@ -159,6 +159,16 @@ static void directory_open_library(void)
         directory_ldap.ber_set_option(NULL, LBER_OPT_MEMORY_FNS, &memory);
         directory_without_plugins(library);
     }
+}
+
+/* The library does it with its first call, but not so that two threads may make that one. It looks
+ * this host's name up, so nobody should wait for it on the loop. */
+static void directory_warm_up(void)
+{
+    LDAP *ld = NULL;
+
+    if (directory_ldap.initialize(&ld, "ldap://127.0.0.1") == LDAP_SUCCESS)
+        directory_ldap.unbind(ld, NULL, NULL);
 }
 
 bool directory_load(char error[DIRECTORY_ERROR_MAX])
@@ -531,6 +541,7 @@ static void directory_speak(struct directory_answer *out, const struct directory
                                .errand = e,
                                .end = uv_hrtime() + server->timeout_ms * UINT64_C(1000000)};
 
+    uv_once(&directory_warm, directory_warm_up);
     *out = (struct directory_answer){.outcome = DIRECTORY_FAILED, .error = "out of memory"};
     directory_run(&t);
     directory_hang_up(&t);
@@ -803,6 +814,5 @@ bool directory_set_password(struct directory *d, const char *password)
 void directory_close(struct directory *d)
 {
     d->closing = true;
-    uv_unref((uv_handle_t *)&d->back); /* whoever still looks a name up must not keep us alive */
     directory_end_if_over(d);
 }
