@@ -12,6 +12,7 @@
 #include "auth/fetch.h"
 #include "auth/file_state.h"
 #include "auth/text_file.h"
+#include "auth/trouble.h"
 #include "auth/url_http.h"
 #include "auth/url_ldap.h"
 #include "auth/url_mail.h"
@@ -22,9 +23,6 @@
 _Static_assert(URL_SPEC_ERROR_MAX == BACKEND_ERROR_MAX && FETCH_ERROR_MAX == BACKEND_ERROR_MAX &&
                    DIRECTORY_ERROR_MAX == BACKEND_ERROR_MAX,
                "sentences are handed on in one buffer");
-
-#define URL_SAY_NS UINT64_C(1000000000)
-#define URL_SAY_AGAIN_NS (60 * UINT64_C(1000000000))
 
 enum {
     URL_FILE_MAX = 16384, /* of headers, of a password */
@@ -42,9 +40,8 @@ struct backend_url {
     bool clear; /* mail: the server has no SASL, so IMAP's LOGIN, POP3's USER and PASS */
     char *bind_password;
     char **headers;
-    struct file_state file_seen;  /* of the one file that the protocol has */
-    char said[BACKEND_ERROR_MAX]; /* the last trouble that the log was told of */
-    uint64_t said_at;
+    struct file_state file_seen; /* of the one file that the protocol has */
+    struct trouble trouble;
     /* once started */
     struct waiting waiting;
     struct fetch *fetch;
@@ -74,26 +71,15 @@ static void url_answer(struct url_question *uq, enum backend_verdict verdict, co
     struct backend_question *q = uq->question;
 
     if (verdict != BACKEND_UNAVAILABLE)
-        uq->backend->said[0] = '\0';
+        trouble_over(&uq->backend->trouble);
     q->state = NULL;
     free(uq);
     q->answered(q, verdict, login, NULL, 0);
 }
 
-/* One trouble is told once, and again after a while: each login would find the same. */
 static void url_give_up(struct url_question *uq, const char *why)
 {
-    struct backend_url *u = uq->backend;
-    char sentence[BACKEND_ERROR_MAX];
-    const uint64_t now = uv_hrtime();
-
-    snprintf(sentence, sizeof sentence, "%.160s: %.340s", u->server, why);
-    if (u->settings.say != NULL &&
-        now - u->said_at > (strcmp(sentence, u->said) == 0 ? URL_SAY_AGAIN_NS : URL_SAY_NS)) {
-        memcpy(u->said, sentence, sizeof u->said);
-        u->said_at = now;
-        u->settings.say("backend_unavailable", sentence);
-    }
+    trouble_tell(&uq->backend->trouble, "%.160s: %.340s", uq->backend->server, why);
     url_answer(uq, BACKEND_UNAVAILABLE, NULL);
 }
 
@@ -531,6 +517,7 @@ static struct backend *url_open(const char *scheme, const char *argument,
     }
     u->base.ops = &backend_url_ops;
     u->settings = *settings;
+    u->trouble.say = settings->say;
     if (url_spec_parse(&u->spec, scheme, argument, error)) {
         url_spec_text(u->server, &u->spec);
         if (url_open_path(u, error) && url_open_settings(u, error) && url_load(u, error))
