@@ -46,8 +46,8 @@ static void keep(unsigned capability, bool held)
 }
 
 /* It stays root in name, because pam_unix checks other users' passwords for root alone. Of root's
- * rights it keeps two: to read what only others may (a file of passwords), and to write to the
- * audit log, without which libpam refuses root everything. Nothing that is executed gets more. */
+ * rights it keeps two: to read what only others may (a file of passwords), and to write to the audit
+ * log, as libpam does of each check. Nothing that is executed gets more. */
 static bool drop_rights(void)
 {
     const bool root = geteuid() == 0;

@@ -1,5 +1,6 @@
 """The helper that asks PAM: what it may do, and that it comes to no harm by modules, by being killed, by the end."""
 
+import contextlib
 import os
 import pathlib
 import re
@@ -35,8 +36,11 @@ def vestibule(store, folder, pki):
 
 def helpers(vestibule):
     """The one that starts the other again, and that one."""
-    found = [pid for pid in proc.descendants(vestibule.pid)
-             if pathlib.Path(f"/proc/{pid}/cmdline").read_bytes().endswith(b"\0pam\0")]
+    found = []
+    for pid in proc.descendants(vestibule.pid):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            if pathlib.Path(f"/proc/{pid}/cmdline").read_bytes().endswith(b"\0pam\0"):
+                found.append(pid)
     return sorted(found, key=lambda pid: len(proc.children(pid)), reverse=True)
 
 
@@ -66,6 +70,19 @@ def test_it_keeps_no_password(vestibule):
     for pid in [vestibule.pid, *helpers(vestibule)]:
         for octets in proc.memory(pid):
             assert not [login for login, password in USERS.items() if password.encode() in octets]
+
+
+def test_the_systemd_unit_gives_enough(store, folder, pki):
+    unit = (program.REPOSITORY / "conf/vestibule.service").read_text()
+    rights = re.search(r"(?m)^CapabilityBoundingSet=(.*)$", unit).group(1).split()
+    assert "NoNewPrivileges=yes" in unit
+    bounds = ",".join(f"+{right.removeprefix('CAP_').lower()}" for right in rights)
+    store.prefix = (*store.prefix, "setpriv", "--no-new-privs", f"--bounding-set=-all,{bounds}")
+    with opened(store, folder / "v", pki, 1) as vestibule:
+        assert try_login(vestibule, client.USER, client.PASSWORD).code == 235
+        assert try_login(vestibule, client.USER, "wrong").code == 535
+        for pid in helpers(vestibule):
+            assert int(proc.status(pid)["CapEff"], 16) == READ | AUDIT
 
 
 def test_a_reload_goes_on_with_it(vestibule):
@@ -197,8 +214,7 @@ def test_check_misses_the_rules(store, folder, pki):
     conf.write_text(program.render(store.changes()))
     said = subprocess.run([*store.prefix, program.BINARY, "check", "-c", conf], capture_output=True, text=True, timeout=60,
                           env=program.environment())
-    assert "there is no" in said.stdout or "No such file" in said.stdout
-    assert "/etc/pam.d/vestibule" in said.stdout
+    assert "/etc/pam.d/vestibule: No such file or directory" in said.stdout
 
 
 def test_by_hand_it_does_nothing():

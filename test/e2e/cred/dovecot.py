@@ -17,7 +17,7 @@ listen = 127.0.0.1
 ssl = no
 default_internal_user = dovecot
 default_login_user = dovenull
-auth_mechanisms = plain login scram-sha-256 cram-md5
+auth_mechanisms = {mechanisms}
 auth_verbose = yes
 auth_debug = yes
 auth_failure_delay = 0
@@ -89,15 +89,15 @@ class Dovecot(base.Store):
             (self.folder / part).mkdir()
         self.values = dict(folder=self.folder, program=self.program, protocols=self.protocols,
                            lower=":".join(str(root / "usr/lib") for root in roots))
-        self.configure("file")
+        self.configure()
         (self.folder / "start").write_text(START.format(**self.values))
         self.write_users()
 
-    def configure(self, passdb):
+    def configure(self, passdb="file", mechanisms="plain login scram-sha-256 cram-md5"):
         """With its passwords in a "file", or "away"."""
         old = packages.version("dovecot-core").startswith("1:2.3")
         template, passdbs = (SINCE_2_3, PASSDB_2_3) if old else (SINCE_2_4, PASSDB_2_4)
-        text = template.format(**self.values, passdb=passdbs[passdb].format(**self.values))
+        text = template.format(**self.values, mechanisms=mechanisms, passdb=passdbs[passdb].format(**self.values))
         (self.folder / "dovecot.conf").write_text(text + self.more + self.listener())
 
     def write_users(self):
