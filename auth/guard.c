@@ -238,19 +238,20 @@ void guard_succeeded(struct guard *g, const struct guard_try *t, uint64_t now_ms
     guard_keep_good(g, ids.pair, now_ms);
 }
 
-bool guard_list(const struct guard *g, struct guard_lock *out, size_t index, uint64_t now_ms)
+bool guard_list(const struct guard *g, struct guard_lock *out, size_t *place, uint64_t now_ms)
 {
-    for (size_t what = 0; what < GUARD_WHATS; what++) {
+    for (; *place < STRIKES_MAX * GUARD_WHATS; *place += STRIKES_MAX - *place % STRIKES_MAX) {
+        const size_t what = *place / STRIKES_MAX;
+        size_t within = *place % STRIKES_MAX;
         struct strikes_view view;
-        size_t place = 0;
-        while (strikes_next_locked(g->strikes[what], &view, &place, now_ms)) {
-            if (index-- > 0)
-                continue;
-            *out = (struct guard_lock){
-                .what = (enum guard_what)what, .left_ms = view.left_ms, .strikes = view.count};
-            snprintf(out->name, sizeof out->name, "%s", view.name);
-            return true;
-        }
+
+        if (!strikes_next_locked(g->strikes[what], &view, &within, now_ms))
+            continue;
+        *place = what * STRIKES_MAX + within;
+        *out = (struct guard_lock){
+            .what = (enum guard_what)what, .left_ms = view.left_ms, .strikes = view.count};
+        snprintf(out->name, sizeof out->name, "%s", view.name);
+        return true;
     }
     return false;
 }

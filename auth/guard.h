@@ -69,14 +69,16 @@ bool guard_admits(struct guard *g, enum guard_what *what, const struct guard_try
 struct guard_failure guard_failed(struct guard *g, const struct guard_try *t, uint64_t now_ms);
 void guard_succeeded(struct guard *g, const struct guard_try *t, uint64_t now_ms);
 
-/* Lock-outs in force, from 0; false: no more. */
+/* A lock-out in force. */
 struct guard_lock {
     enum guard_what what;
     char name[GUARD_NAME_MAX]; /* a login, "192.0.2.0/24", or "" of a password */
     uint64_t left_ms;
     uint32_t strikes;
 };
-bool guard_list(const struct guard *g, struct guard_lock *out, size_t index, uint64_t now_ms);
+
+/* The next one from *place on, 0 at first, which moves behind it; false: no more. */
+bool guard_list(const struct guard *g, struct guard_lock *out, size_t *place, uint64_t now_ms);
 
 /* By a name as it is listed, or any address of the network; "passwords": those of all passwords.
  * False: there is no such lock-out. */

@@ -9,7 +9,6 @@
 #include "auth/cache.h"
 #include "auth/line.h"
 #include "auth/realm.h"
-#include "auth/source.h"
 #include "proxy/log.h"
 
 #define FULL_LOG_EVERY 100 /* one log line for so many logins that found the line full */
@@ -41,6 +40,7 @@ struct attempt {
     bool unavailable; /* one of them was */
     bool abandoned;   /* nobody waits for the answer; the pool's work cannot be called back */
     unsigned steps;
+    uint64_t generation; /* of the backends, when it began */
     enum backend_verdict verdict;
     struct backend_question question;
     struct auth_client client;
@@ -50,6 +50,8 @@ struct attempt {
 struct judge {
     uv_loop_t *loop;
     bool stopping;
+    const struct conf *conf; /* in force; to be compared alone */
+    uint64_t lockout_ms;
     unsigned parallel;
     unsigned hashing;
     unsigned asking;
@@ -94,6 +96,8 @@ struct judge *judge_new(uv_loop_t *loop, unsigned parallel, const struct conf *c
         return NULL;
     RAND_bytes(key, sizeof key);
     j->loop = loop;
+    j->conf = conf;
+    j->lockout_ms = rule.period_ms;
     j->parallel = parallel;
     j->guard = guard_new(&rule, key);
     j->cache = new_cache(conf);
@@ -120,6 +124,8 @@ void judge_measure(struct judge *j, const struct conf *conf)
 {
     struct guard_rule rule = guard_rule_of(conf);
     struct auth_cache *fresh = new_cache(conf);
+    j->conf = conf;
+    j->lockout_ms = rule.period_ms;
     guard_measure(j->guard, &rule);
     if (fresh == NULL) {
         auth_cache_empty(j->cache);
@@ -205,6 +211,13 @@ static uint64_t generation_of(const struct edition *e)
     return sum;
 }
 
+/* What an old front's backends said is nothing that the new ones would. */
+static bool cacheable(const struct attempt *a)
+{
+    return sasl_kind(a->credential.mechanism) == SASL_KIND_PASSWORD &&
+           a->edition->conf == a->judge->conf;
+}
+
 static uint64_t now_of(const struct judge *j)
 {
     return uv_now(j->loop);
@@ -219,26 +232,19 @@ static void on_delay_over(uv_timer_t *timer)
     attempt_answer(timer->data, CHANNEL_REJECTED, "");
 }
 
-static void log_lockouts(struct judge *j, const struct attempt *a, const char *login,
-                         const struct guard_failure *f)
+static void log_lockout(struct judge *j, const struct guard_failure *f, enum guard_what what,
+                        const char *login)
 {
     static const char *const whats[GUARD_WHATS] = {"network", "account", "password"};
-    for (size_t i = 0; i < GUARD_WHATS; i++) {
-        if (!f->locked[i])
-            continue;
-        struct log_line l;
-        uint8_t source[SOURCE_LEN];
-        char network[SOURCE_TEXT_MAX];
-        source_of(source, a->client.address);
-        source_text(network, source);
-        j->counts.lockouts[i]++;
-        log_begin(&l, LOG_LEVEL_WARNING, "lockout");
-        log_string(&l, "what", whats[i]);
-        log_string(&l, "network", network);
-        log_string(&l, "login", login);
-        log_number(&l, "strikes", f->strikes[i]);
-        log_end(&l);
-    }
+    struct log_line l;
+    j->counts.lockouts[what]++;
+    log_begin(&l, LOG_LEVEL_WARNING, "lockout");
+    log_string(&l, "what", whats[what]);
+    log_string(&l, "network", f->network);
+    log_string(&l, "login", login);
+    log_number(&l, "strikes", f->strikes[what]);
+    log_number(&l, "seconds", j->lockout_ms / 1000);
+    log_end(&l);
 }
 
 static void reject(struct attempt *a, const char *login)
@@ -247,7 +253,9 @@ static void reject(struct attempt *a, const char *login)
     struct guard_try t = try_of(a, login);
     struct guard_failure f = guard_failed(j->guard, &t, now_of(j));
     j->counts.rejected++;
-    log_lockouts(j, a, login, &f);
+    for (size_t i = 0; i < GUARD_WHATS; i++)
+        if (f.locked[i])
+            log_lockout(j, &f, (enum guard_what)i, login);
     OPENSSL_cleanse(a->credential.secret, sizeof a->credential.secret);
     if (a->abandoned) {
         attempt_close(a);
@@ -287,8 +295,8 @@ static void accept_login(struct attempt *a, const char *said)
     }
     guard_succeeded(j->guard, &t, now_of(j));
     j->counts.accepted++;
-    if (sasl_kind(a->credential.mechanism) == SASL_KIND_PASSWORD)
-        auth_cache_keep(j->cache, &a->credential, login, generation_of(a->edition), now_of(j));
+    if (cacheable(a) && a->generation == generation_of(a->edition))
+        auth_cache_keep(j->cache, &a->credential, login, a->generation, now_of(j));
     attempt_answer(a, CHANNEL_ACCEPTED, login);
 }
 
@@ -404,13 +412,25 @@ static struct attempt *attempt_of(struct line_place *p)
     return p != NULL ? (struct attempt *)((char *)p - offsetof(struct attempt, place)) : NULL;
 }
 
+/* Its turn has come. Those who waited before it may have locked it out meanwhile, so that many
+ * guesses at once are no more than one by one. */
+static void take_turn(struct attempt *a, void (*work)(struct attempt *a))
+{
+    struct guard_try t = try_of(a, a->credential.login);
+    enum guard_what what;
+    if (guard_admits(a->judge->guard, &what, &t, now_of(a->judge)))
+        work(a);
+    else
+        limited(a);
+}
+
 static void pump(struct judge *j)
 {
     struct attempt *a;
     while (j->hashing < j->parallel && (a = attempt_of(line_next(j->hashes))) != NULL)
-        hash(a);
+        take_turn(a, hash);
     while (j->asking < JUDGE_ASKS && (a = attempt_of(line_next(j->asks))) != NULL)
-        ask(a);
+        take_turn(a, ask);
 }
 
 static void turn_away(struct attempt *a)
@@ -526,14 +546,14 @@ static void begin(struct attempt *a)
     enum guard_what what;
     bool ours = name_login(a);
     struct guard_try t = try_of(a, c->login);
+    a->generation = generation_of(a->edition);
     if (!guard_admits(j->guard, &what, &t, now_of(j))) {
         limited(a);
     } else if (!ours) {
         reject(a, c->login);
     } else if (sasl_kind(c->mechanism) == SASL_KIND_EXTERNAL) {
         judge_certificate(a);
-    } else if (sasl_kind(c->mechanism) == SASL_KIND_PASSWORD &&
-               auth_cache_find(j->cache, login, c, generation_of(a->edition), now_of(j))) {
+    } else if (cacheable(a) && auth_cache_find(j->cache, login, c, a->generation, now_of(j))) {
         j->counts.cache_hits++;
         accept_login(a, login);
     } else {

@@ -240,3 +240,10 @@ void lender_link_gone(struct lender *l, struct link *gone)
         grant_whose_turn_it_is(l, &l->line[i]);
     }
 }
+
+void lender_count(struct lender *l, size_t *in_use, size_t *waiting, const char *upstream)
+{
+    const struct line *line = find(l, upstream);
+    *in_use = line != NULL ? lease_granted(line->leases) : 0;
+    *waiting = line != NULL ? lease_waiting(line->leases) : 0;
+}

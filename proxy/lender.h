@@ -5,6 +5,8 @@
 #ifndef VESTIBULE_PROXY_LENDER_H
 #define VESTIBULE_PROXY_LENDER_H
 
+#include <stddef.h>
+
 #include "conf/conf.h"
 #include "proxy/channel.h"
 #include "proxy/link.h"
@@ -21,6 +23,9 @@ void lender_measure(struct lender *l, const struct conf *conf);
  * answers over the links whose turn it is. */
 void lender_take(struct lender *l, struct link *from, const struct conf *conf,
                  const struct channel_frame *frame);
+
+/* How many connections to an upstream are in use, and how many sessions wait for one. */
+void lender_count(struct lender *l, size_t *in_use, size_t *waiting, const char *upstream);
 
 /* All that was lent over this link is free again. */
 void lender_link_gone(struct lender *l, struct link *gone);

@@ -6,6 +6,7 @@
 
 #include "auth/pam_helper.h"
 #include "conf/conf.h"
+#include "proxy/ask.h"
 #include "proxy/check.h"
 #include "proxy/front.h"
 #include "proxy/health.h"
@@ -19,6 +20,8 @@ static const char usage_text[] =
     "       vestibule check [-c FILE]        look at everything, and try to relay\n"
     "       vestibule passwd [-c FILE] USER  add a user or change a password\n"
     "       vestibule config [-c FILE]       print the configuration in force\n"
+    "       vestibule status [-c FILE] [--json | --lift NAME]\n"
+    "                                        how the running service does; end a lock-out\n"
     "       vestibule health [-c FILE]       ask the running service whether it answers\n"
     "       vestibule --help | --version\n"
     "Without -c the file is " CONF_DEFAULT_PATH
@@ -27,6 +30,8 @@ static const char usage_text[] =
 struct arguments {
     const char *conf_path; /* NULL: the default */
     const char *operand;   /* NULL: none */
+    bool json;
+    const char *lift; /* NULL: not asked for */
 };
 
 static int usage(const char *complaint, const char *what)
@@ -41,6 +46,10 @@ static bool parse_arguments(struct arguments *out, int argc, char **argv)
     for (int i = 0; i < argc; i++) {
         if (strcmp(argv[i], "-c") == 0 && i + 1 < argc && out->conf_path == NULL)
             out->conf_path = argv[++i];
+        else if (strcmp(argv[i], "--lift") == 0 && i + 1 < argc && out->lift == NULL)
+            out->lift = argv[++i];
+        else if (strcmp(argv[i], "--json") == 0 && !out->json)
+            out->json = true;
         else if (argv[i][0] != '-' && out->operand == NULL)
             out->operand = argv[i];
         else
@@ -96,6 +105,17 @@ static int health(const struct arguments *a)
     return on_conf(a, health_run);
 }
 
+static int status(const struct arguments *a)
+{
+    struct conf *conf = load(a);
+    if (conf == NULL)
+        return EXIT_USAGE;
+    int found =
+        a->lift != NULL ? ask_lift(conf, a->lift, stdout) : ask_status(conf, a->json, stdout);
+    conf_free(conf);
+    return fflush(stdout) == 0 ? found : EXIT_WANTING;
+}
+
 static int passwd(const struct arguments *a)
 {
     static const char scheme[] = "file:";
@@ -123,14 +143,15 @@ static const struct command_line {
     const char *name;
     bool operand; /* takes exactly one */
     int (*act)(const struct arguments *a);
-} commands[] = {{"check", false, check},        {"passwd", true, passwd},
-                {"config", false, config},      {"health", false, health},
-                {"status", false, unsupported}, {"guide", true, unsupported}};
+} commands[] = {{"check", false, check},   {"passwd", true, passwd},  {"config", false, config},
+                {"health", false, health}, {"status", false, status}, {"guide", true, unsupported}};
 
 static int dispatch(const struct command_line *c, int argc, char **argv)
 {
     struct arguments a = {0};
     if (!parse_arguments(&a, argc, argv))
+        return usage("wrong options", "");
+    if ((a.json || a.lift != NULL) && (c->act != status || (a.json && a.lift != NULL)))
         return usage("wrong options", "");
     if (a.operand != NULL && !c->operand)
         return usage("unexpected argument: ", a.operand);

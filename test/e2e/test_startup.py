@@ -199,14 +199,15 @@ def test_no_file_and_no_variables_is_a_configuration(folder):
 
 
 @pytest.mark.parametrize("arguments", [["--nonsense"], ["nonsense"], ["-c"], ["passwd"], ["check", "a", "b"], ["config", "-x"],
-                                       ["front"], ["status"], ["guide", "/tmp/x"]], ids=" ".join)
+                                       ["front"], ["status", "x"], ["status", "--lift"], ["status", "--json", "--lift", "x"],
+                                       ["check", "--json"], ["guide", "/tmp/x"]], ids=" ".join)
 def test_wrong_usage_is_status_2(arguments):
     done = program.run(*arguments)
     assert done.returncode == 2 and done.stdout == ""
     one_sentence(done.stderr)
 
 
-@pytest.mark.parametrize("arguments", [["status"], ["guide", "/tmp/x"]], ids=" ".join)
+@pytest.mark.parametrize("arguments", [["guide", "/tmp/x"]], ids=" ".join)
 def test_commands_to_come_say_so(arguments):
     assert "not supported yet" in program.run(*arguments).stderr
 

@@ -353,7 +353,8 @@ static void all_networks_of_a_48_have_four_times_as_many_guesses(void **state)
     }
     assert_int_equal(looked_at, 80);
     assert_true(told);
-    assert_true(guard_list(g, &lock, 0, 5000));
+    size_t place = 0;
+    assert_true(guard_list(g, &lock, &place, 5000));
     assert_string_equal(lock.name, "2001:db8::/48");
     assert_int_equal(lock.strikes, 80);
     assert_true(guard_lift(g, "2001:db8:0:4242::1", 5000));
@@ -367,12 +368,12 @@ static void lock_outs_are_listed_and_lifted(void **state)
     struct guard *g = guard_new(&three, key);
     struct guard_lock lock;
     unsigned networks = 0, accounts = 0, passwords = 0;
-    size_t i;
+    size_t i = 0, place = 0;
     for (int k = 0; k < 3; k++)
         fail_once(g, v4(1), "alice", (char[]){(char)('a' + k), '\0'}, 100);
     for (unsigned k = 0; k < 3; k++)
         fail_once(g, v4(10 + k), (char[]){(char)('a' + k), '\0'}, "spray", 100);
-    for (i = 0; guard_list(g, &lock, i, 400); i++) {
+    for (; guard_list(g, &lock, &place, 400); i++) {
         assert_int_equal(lock.left_ms, 700);
         assert_int_equal(lock.strikes, 3);
         networks += lock.what == GUARD_NETWORK && strcmp(lock.name, "10.0.1.0/24") == 0;
@@ -390,7 +391,8 @@ static void lock_outs_are_listed_and_lifted(void **state)
     assert_true(admits(g, v4(1), "alice", "right", 400));
     assert_true(guard_lift(g, "passwords", 400));
     assert_true(admits(g, v4(2), "erin", "spray", 400));
-    assert_false(guard_list(g, &lock, 0, 400));
+    place = 0;
+    assert_false(guard_list(g, &lock, &place, 400));
     /* what was lifted begins anew */
     assert_false(fail_once(g, v4(1), "alice", "d", 401).locked[GUARD_ACCOUNT]);
     guard_free(g);
