@@ -58,6 +58,8 @@ void tls_engine_free(struct tls_engine *e)
 {
     if (e == NULL)
         return;
+    if (e->ssl != NULL && SSL_pending(e->ssl) > 0)
+        wire_record_wipe(&e->record);
     SSL_free(e->ssl);
     free(e->client);
     free(e->signing);
@@ -156,6 +158,7 @@ static enum tls_status engine_shake(struct tls_engine *e)
     if (status == TLS_OK) {
         e->state = ENGINE_OPEN;
         e->shook = true;
+        e->record = (struct wire_record){.left = 0}; /* between two records, whatever came before */
     }
     return status;
 }
@@ -166,6 +169,27 @@ enum tls_status tls_engine_handshake(struct tls_engine *e, struct tls_wire *wire
     return call_end(e, engine_shake(e));
 }
 
+/* Of the record at hand; with its last octet BoringSSL frees it, so that is taken when the rest of
+ * it was overwritten. */
+static int read_record(struct tls_engine *e, uint8_t *plain, size_t cap)
+{
+    uint8_t last;
+    int n = SSL_peek(e->ssl, plain, 1);
+    if (n <= 0)
+        return n;
+    const size_t pending = (size_t)SSL_pending(e->ssl);
+    if (cap < pending)
+        return SSL_read(e->ssl, plain, (int)cap);
+    if (pending > 1 && SSL_read(e->ssl, plain, (int)pending - 1) != (int)pending - 1)
+        return -1;
+    if (SSL_peek(e->ssl, &last, 1) != 1)
+        return -1;
+    wire_record_wipe(&e->record);
+    plain[pending - 1] = last;
+    (void)SSL_read(e->ssl, &last, 1);
+    return (int)pending;
+}
+
 enum tls_status tls_engine_read(struct tls_engine *e, struct tls_wire *wire, uint8_t *plain,
                                 size_t cap, size_t *got)
 {
@@ -174,7 +198,7 @@ enum tls_status tls_engine_read(struct tls_engine *e, struct tls_wire *wire, uin
     enum tls_status status = engine_shake(e);
     if (status == TLS_OK) {
         ERR_clear_error();
-        int n = SSL_read(e->ssl, plain, (int)(cap < ENGINE_RECORD_MAX ? cap : ENGINE_RECORD_MAX));
+        int n = read_record(e, plain, cap < ENGINE_RECORD_MAX ? cap : ENGINE_RECORD_MAX);
         if (n > 0)
             *got = (size_t)n;
         else

@@ -30,6 +30,16 @@ struct engine_signing {
     uint8_t input[TLS_SIGN_INPUT_MAX];
 };
 
+/* Where BoringSSL has put the record that it reads, or has read last: it decrypts in place, and
+ * frees without overwriting. */
+struct wire_record {
+    uint8_t head[SSL3_RT_HEADER_LENGTH];
+    size_t head_len;
+    size_t left;   /* octets of the body to come */
+    uint8_t *body; /* in BoringSSL's buffer; NULL: not known */
+    size_t body_len;
+};
+
 enum engine_state {
     ENGINE_SHAKING,
     ENGINE_OPEN,
@@ -53,10 +63,14 @@ struct tls_engine {
     struct tls_wire *wire; /* during a call only */
     uint8_t *stuck; /* ciphertext that found no room, kept for the case that it is the alert */
     size_t stuck_len;
+    struct wire_record record;
 };
 
 /* wire_bio.c: reads and writes e->wire of the engine that is its data. */
 BIO_METHOD *wire_bio_method(void);
+
+/* Overwrites the record that was read last, which BoringSSL still holds. */
+void wire_record_wipe(struct wire_record *r);
 
 /* signing.c */
 extern const SSL_PRIVATE_KEY_METHOD signing_method;

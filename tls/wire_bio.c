@@ -1,3 +1,4 @@
+#include <openssl/mem.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -7,9 +8,48 @@
  * write. */
 #define WIRE_ALERT_MAX 128
 
+/* `at` is where it was put. A body that is not in one piece, since its buffer was moved in between,
+ * is known by its last piece. */
+static void record_body(struct wire_record *r, uint8_t *at, size_t len)
+{
+    if (r->body == NULL || r->body + r->body_len != at) {
+        r->body = at;
+        r->body_len = 0;
+    }
+    r->body_len += len;
+    r->left -= len;
+}
+
+static void record_follow(struct wire_record *r, uint8_t *at, size_t len)
+{
+    while (len > 0) {
+        size_t n = r->left < len ? r->left : len;
+        if (n > 0) {
+            record_body(r, at, n);
+        } else {
+            n = 1;
+            r->body = NULL; /* its buffer may be gone */
+            r->head[r->head_len++] = *at;
+            if (r->head_len == sizeof r->head) {
+                r->left = (size_t)r->head[3] << 8 | r->head[4];
+                r->head_len = 0;
+            }
+        }
+        at += n;
+        len -= n;
+    }
+}
+
+void wire_record_wipe(struct wire_record *r)
+{
+    if (r->body != NULL && r->left == 0)
+        OPENSSL_cleanse(r->body, r->body_len);
+    r->body = NULL;
+}
+
 static int wire_read(BIO *bio, char *out, int len)
 {
-    const struct tls_engine *e = BIO_get_data(bio);
+    struct tls_engine *e = BIO_get_data(bio);
     struct tls_wire *w = e->wire;
     size_t n = w->in_len - w->in_used;
 
@@ -24,6 +64,7 @@ static int wire_read(BIO *bio, char *out, int len)
         n = (size_t)len;
     memcpy(out, w->in + w->in_used, n);
     w->in_used += n;
+    record_follow(&e->record, (uint8_t *)out, n);
     return (int)n;
 }
 
