@@ -29,8 +29,8 @@ void session_drop_mta(struct session *s)
     s->upstream = NULL;
     s->upstream_stands = s->mta_ended = false;
     if (s->lease != LEASE_NOT && s->worker->link != NULL)
-        link_send(s->worker->link,
-                  &(struct channel_frame){.type = CHANNEL_RETURN, .number = s->lease_number});
+        link_send_later(s->worker->link,
+                        &(struct channel_frame){.type = CHANNEL_RETURN, .number = s->lease_number});
     s->lease = LEASE_NOT;
     buf_clear(&s->from_mta);
     buf_clear(&s->to_mta);
@@ -96,14 +96,6 @@ static bool move_starttls(struct session *s, bool *broken)
 
 static void say_goodbye(struct session *s)
 {
-    if (s->tls != NULL && !s->client_ended) {
-        struct tls_wire wire = session_wire(s);
-        (void)tls_engine_close(s->tls, &wire);
-        (void)session_wire_done(s, &wire);
-        bool broken = false;
-        s->writable = true;
-        (void)session_drain_queue(s, &s->wire_out, &broken);
-    }
     if (s->polite || shutdown(s->fd, SHUT_WR) != 0)
         session_close(s);
     else
@@ -112,6 +104,7 @@ static void say_goodbye(struct session *s)
 
 static bool move_flush(struct session *s, bool *broken)
 {
+    session_farewell(s);
     bool moved = session_give_client(s, broken);
     if (s->told_gone && s->tls == NULL)
         buf_clear(&s->to_client);
@@ -302,7 +295,10 @@ static bool wants_to_read(struct session *s)
 static void arm_polls(struct session *s)
 {
     bool write = buf_len(&s->wire_out) > 0 || (s->tls == NULL && buf_len(&s->to_client) > 0);
-    int events = (wants_to_read(s) ? UV_READABLE : 0) | (write && !s->writable ? UV_WRITABLE : 0);
+    /* Each change costs calls into the kernel: who has said nothing is listened to on. */
+    bool quiet = (s->armed & UV_READABLE) != 0 && !s->readable && !s->client_ended;
+    int events =
+        (quiet || wants_to_read(s) ? UV_READABLE : 0) | (write && !s->writable ? UV_WRITABLE : 0);
     if (events != s->armed) {
         s->armed = events;
         if (events == 0)
@@ -330,6 +326,8 @@ static void on_poll(uv_poll_t *poll, int status, int events)
 {
     struct session *s = poll->data;
     bool error = status < 0;
+    if (error)
+        s->armed = 0; /* libuv has stopped it; what came before the error is read first */
     s->readable |= error || (events & UV_READABLE) != 0;
     s->writable |= error || (events & UV_WRITABLE) != 0;
     session_step(s);

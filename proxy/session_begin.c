@@ -137,8 +137,7 @@ bool session_take_header(struct session *s, bool *broken)
     if (!s->readable)
         return false;
     enum socket_status status =
-        socket_fill(s->fd, &s->wire_in, PROXY_HEADER_MAX - buf_len(&s->wire_in));
-    s->readable = status == SOCKET_MOVED;
+        socket_take(s->fd, &s->wire_in, PROXY_HEADER_MAX - buf_len(&s->wire_in), &s->readable);
     if (status == SOCKET_ENDED || status == SOCKET_FAILED) {
         session_fail(s, "client gone before the PROXY header");
         *broken = true;

@@ -37,6 +37,7 @@ struct session {
     bool readable;
     bool writable;
     bool client_ended; /* end of file or close_notify; replies may still reach it */
+    bool farewell;     /* our close_notify is in wire_out, or out */
     bool polite;       /* the client said goodbye first: no need to linger */
     bool asked;        /* a question to the vault is open */
     uint64_t
@@ -105,6 +106,8 @@ struct smtp_io session_io(struct session *s);
 struct tls_wire session_wire(struct session *s); /* from wire_in into the worker's scratch */
 bool session_wire_done(struct session *s, const struct tls_wire *wire); /* false: out of memory */
 bool session_drain_queue(struct session *s, struct buf *queue, bool *broken);
+/* Our close_notify behind what is left to say, so that both go in one packet; once. */
+void session_farewell(struct session *s);
 bool session_give_client(struct session *s, bool *broken);
 bool session_take_client(struct session *s, bool *broken);
 bool session_start_tls(struct session *s); /* false: the session is closed */

@@ -12,12 +12,10 @@ static bool take_mta(struct session *s)
 {
     if (!s->upstream_stands || !s->mta_readable || buf_room(&s->from_mta) == 0)
         return false;
-    enum socket_status status = socket_fill(upstream_fd(s->upstream), &s->from_mta, LIMIT_MTA_IN);
-    if (status == SOCKET_MOVED)
-        return true;
-    s->mta_readable = false;
-    if (status == SOCKET_BLOCKED)
-        return false;
+    enum socket_status status =
+        socket_take(upstream_fd(s->upstream), &s->from_mta, LIMIT_MTA_IN, &s->mta_readable);
+    if (status == SOCKET_MOVED || status == SOCKET_BLOCKED)
+        return status == SOCKET_MOVED;
     /* what it said last is read by the core before the loss is told: see mta_gone */
     upstream_close(s->upstream);
     s->upstream = NULL;
@@ -292,6 +290,8 @@ bool session_talk(struct session *s, bool *broken)
     }
     if (s->phase == PHASE_CLOSED)
         return false;
+    if (s->phase == PHASE_FLUSH)
+        return true; /* the farewell goes with what is left to say */
     moved |= session_give_client(s, broken);
     return session_give_mta(s) || moved;
 }

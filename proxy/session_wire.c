@@ -61,6 +61,20 @@ bool session_drain_queue(struct session *s, struct buf *queue, bool *broken)
     return buf_len(queue) < before;
 }
 
+void session_farewell(struct session *s)
+{
+    if (s->tls == NULL || s->client_ended || s->farewell)
+        return;
+    (void)encrypt(s);
+    if (buf_len(&s->to_client) > 0)
+        return;
+    struct tls_wire wire = session_wire(s);
+    (void)tls_engine_close(s->tls, &wire);
+    (void)session_wire_done(s, &wire);
+    s->farewell = true;
+    s->writable = true;
+}
+
 bool session_give_client(struct session *s, bool *broken)
 {
     bool moved = s->tls != NULL && s->phase != PHASE_STARTTLS && encrypt(s);
@@ -72,8 +86,7 @@ static bool refill(struct session *s, struct buf *queue, bool *broken)
     size_t before = buf_len(queue);
     if (!s->readable || s->client_ended || (queue == &s->wire_in && before > 0))
         return false; /* what the engine has not taken comes first */
-    enum socket_status status = socket_fill(s->fd, queue, LIMIT_CLIENT_IN);
-    s->readable = status == SOCKET_MOVED;
+    enum socket_status status = socket_take(s->fd, queue, LIMIT_CLIENT_IN, &s->readable);
     s->octets_in += buf_len(queue) - before;
     if (status == SOCKET_ENDED)
         s->client_ended = true;

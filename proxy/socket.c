@@ -14,7 +14,14 @@ static enum socket_status failure(void)
 
 enum socket_status socket_fill(int fd, struct buf *b, size_t most)
 {
+    bool more;
+    return socket_take(fd, b, most, &more);
+}
+
+enum socket_status socket_take(int fd, struct buf *b, size_t most, bool *readable)
+{
     size_t room = buf_room(b) < most ? buf_room(b) : most;
+    *readable = false;
     if (room == 0)
         return SOCKET_BLOCKED;
     uint8_t *space = buf_reserve(b, room);
@@ -22,6 +29,7 @@ enum socket_status socket_fill(int fd, struct buf *b, size_t most)
         return SOCKET_FAILED;
     ssize_t n = recv(fd, space, room, 0);
     if (n > 0) {
+        *readable = (size_t)n == room;
         buf_commit(b, (size_t)n);
         return SOCKET_MOVED;
     }

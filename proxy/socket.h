@@ -19,6 +19,10 @@ enum socket_status {
 /* Reads at most `most` octets, and no more than there is room for, behind what is queued. */
 enum socket_status socket_fill(int fd, struct buf *b, size_t most);
 
+/* The same, for who keeps note of whether there is more to read: a read that came short has taken
+ * all. */
+enum socket_status socket_take(int fd, struct buf *b, size_t most, bool *readable);
+
 /* Writes what is queued. MOVED: some or all of it; nothing queued is BLOCKED. */
 enum socket_status socket_drain(int fd, struct buf *b);
 

@@ -54,6 +54,8 @@ static void on_poll(uv_poll_t *poll, int status, int events)
     struct upstream *u = poll->data;
     if (u->connected) {
         bool error = status < 0;
+        if (error)
+            u->armed = 0; /* libuv has stopped it */
         u->cb(u->owner, UPSTREAM_READY, error || (events & UV_READABLE),
               error || (events & UV_WRITABLE));
         return;
@@ -65,7 +67,6 @@ static void on_poll(uv_poll_t *poll, int status, int events)
     }
     u->connected = true;
     uv_timer_stop(&u->timer);
-    uv_poll_stop(u->poll);
     u->cb(u->owner, UPSTREAM_CONNECTED, false, true);
 }
 
@@ -80,7 +81,8 @@ static bool watch(struct upstream *u)
         return false;
     }
     u->poll->data = u;
-    uv_poll_start(u->poll, UV_WRITABLE, on_poll);
+    u->armed = UV_WRITABLE;
+    uv_poll_start(u->poll, u->armed, on_poll);
     uv_timer_start(&u->timer, on_timer, u->target->connect_timeout, 0);
     return true;
 }
