@@ -34,7 +34,7 @@ HARDENING := -fstack-protector-strong -fPIE $(if $(SANITIZE)$(DEBUG),,-D_FORTIFY
 ALL_CFLAGS := -std=c11 -D_GNU_SOURCE -DVESTIBULE_VERSION='"$(VERSION)"' -g $(OPTIMISE) $(WARNINGS) $(HARDENING) \
 	-I. $(TLS_CFLAGS) $(SANITIZE_FLAGS) $(CFLAGS)
 ALL_LDFLAGS := -pie -Wl,-z,relro,-z,now $(SANITIZE_FLAGS) $(LDFLAGS)
-LIBS := $(TLS_LIBS) -luv -linih -lcrypt -lgsasl -lpam -lcap-ng -lpthread
+LIBS := $(TLS_LIBS) -luv -linih -lcrypt -lgsasl -ljansson -lpam -lcap-ng -lpthread
 
 ROOMS := proxy tls auth conf
 SOURCES := $(filter-out proxy/main.c,$(wildcard $(ROOMS:=/*.c)))
