@@ -18,7 +18,6 @@ sys.path.append(str(REPOSITORY / "test/e2e"))
 
 import net  # noqa: E402
 import pki  # noqa: E402
-import proc  # noqa: E402
 
 USER, PASSWORD = "alice@bench.test", "correct horse battery"
 TICK = os.sysconf("SC_CLK_TCK")
@@ -38,7 +37,18 @@ def version(package):
 
 
 def tree(pid):
-    return [pid, *proc.descendants(pid)]
+    """The process and its descendants, from one look at /proc: there may be a thousand."""
+    children = {}
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            parent = pathlib.Path(f"/proc/{name}/stat").read_text().rpartition(")")[2].split()[1]
+        except OSError:
+            continue
+        children.setdefault(int(parent), []).append(int(name))
+    found = [pid]
+    for one in found:
+        found += children.get(one, ())
+    return found
 
 
 def cpu_seconds(pid):
@@ -58,7 +68,7 @@ def cpu_seconds(pid):
 def thread_seconds(pid):
     """CPU time of each thread of the processes below this one."""
     found = {}
-    for task in [task for one in proc.descendants(pid) for task in pathlib.Path(f"/proc/{one}/task").glob("*")]:
+    for task in [task for one in tree(pid)[1:] for task in pathlib.Path(f"/proc/{one}/task").glob("*")]:
         try:
             found[int(task.name)] = int((task / "schedstat").read_text().split()[0]) / 1e9
         except OSError:
@@ -99,7 +109,7 @@ class Site:
         self.folder.chmod(0o755)
         self.server_cores, self.load_cores = server_cores, load_cores
         self.all_cores = sorted({*server_cores, *load_cores})
-        self.sink_port = net.free_port()
+        self.sink_port, self.open_sink_port = net.free_port(), net.free_port()  # the latter takes any password
         authority = pki.Authority(self.folder)
         self.authority = authority.certificate
         self.certificates = {kind: authority.issue(kind, kind=kind) for kind in ("ecdsa", "rsa")}
@@ -134,6 +144,7 @@ class Server:
         self.folder.mkdir(exist_ok=True)
         self.folder.chmod(0o755)
         self.port = net.free_port()
+        self.sink_port = site.sink_port if self.checks_passwords else site.open_sink_port
         self.process = None
 
     @classmethod

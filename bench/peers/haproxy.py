@@ -25,5 +25,5 @@ class HAProxy(base.Server):
     packages = ("haproxy",)
 
     def command(self):
-        path = self.write("haproxy.cfg", CONFIGURATION.format(port=self.port, pem=self.pem(), sink=self.site.sink_port))
+        path = self.write("haproxy.cfg", CONFIGURATION.format(port=self.port, pem=self.pem(), sink=self.sink_port))
         return ["haproxy", "-db", "-q", "-f", path]

@@ -22,5 +22,5 @@ class Hitch(base.Server):
     packages = ("hitch",)
 
     def command(self):
-        path = self.write("hitch.conf", CONFIGURATION.format(port=self.port, pem=self.pem(), sink=self.site.sink_port))
+        path = self.write("hitch.conf", CONFIGURATION.format(port=self.port, pem=self.pem(), sink=self.sink_port))
         return ["hitch", f"--config={path}"]

@@ -55,7 +55,7 @@ class AuthHttp(base.Server):
 
     def command(self):
         password = base.PASSWORD.replace("%", "%25").replace(" ", "%20")
-        path = self.write("nginx.conf", HTTP.format(folder=self.folder, port=self.port, sink=self.site.sink_port,
+        path = self.write("nginx.conf", HTTP.format(folder=self.folder, port=self.port, sink=self.sink_port,
                                                     password=password))
         return ["nginx", "-c", path, "-e", "stderr"]
 

@@ -79,7 +79,7 @@ class Postfix(base.Server):
         (self.folder / "queue/public").chmod(0o710)
         (self.folder / "queue/maildrop").chmod(0o730)
         key_first = self.write("both.pem", self.certificate.key.read_text() + self.certificate.chain.read_text())
-        values = dict(folder=self.folder, port=self.port, sink=self.site.sink_port, auth_port=self.auth.port,
+        values = dict(folder=self.folder, port=self.port, sink=self.sink_port, auth_port=self.auth.port,
                       pem=key_first)
         self.write("etc/main.cf", MAIN.format(**values))
         self.write("etc/master.cf", MASTER.format(**values))

@@ -27,5 +27,5 @@ class Stunnel(base.Server):
 
     def command(self):
         path = self.write("stunnel.conf", CONFIGURATION.format(port=self.port, chain=self.certificate.chain,
-                                                               key=self.certificate.key, sink=self.site.sink_port))
+                                                               key=self.certificate.key, sink=self.sink_port))
         return ["/usr/bin/stunnel4", path]

@@ -45,6 +45,6 @@ class Vestibule(base.Server):
     def command(self):
         (self.folder / "state").mkdir(exist_ok=True)
         path = self.write("vestibule.conf", CONFIGURATION.format(
-            folder=self.folder, users=self.site.users, port=self.port, sink=self.site.sink_port, certificate=self.certificate,
+            folder=self.folder, users=self.site.users, port=self.port, sink=self.sink_port, certificate=self.certificate,
             workers=len(self.cores)))
         return [self.binary, "-c", path]
