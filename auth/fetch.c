@@ -265,12 +265,24 @@ static void fetch_plain(char *text)
     }
 }
 
+static void fetch_say_late(char out[FETCH_ERROR_MAX], const struct fetch_transfer *t)
+{
+    snprintf(out, FETCH_ERROR_MAX, "it gave no answer within %u seconds",
+             (unsigned)((t->timeout_ms + 999) / 1000));
+}
+
 static void fetch_explain(char out[FETCH_ERROR_MAX], struct fetch_transfer *t, CURLcode code)
 {
     if (t->said.over || t->body.over)
         snprintf(out, FETCH_ERROR_MAX, "the answer is longer than any that is right");
     else if (code == CURLE_PEER_FAILED_VERIFICATION)
         fetch_blame_certificate(out, t);
+    else if (code == CURLE_COULDNT_CONNECT)
+        snprintf(out, FETCH_ERROR_MAX, "it cannot be reached: is it running there?");
+    else if (code == CURLE_COULDNT_RESOLVE_HOST)
+        snprintf(out, FETCH_ERROR_MAX, "the name %s has no address that can be found", t->host);
+    else if (code == CURLE_OPERATION_TIMEDOUT)
+        fetch_say_late(out, t);
     else if (code == CURLE_USE_SSL_FAILED)
         snprintf(out, FETCH_ERROR_MAX, "it does not offer TLS (STARTTLS), which is needed here");
     else
@@ -443,8 +455,7 @@ static void fetch_too_late(uv_timer_t *timer)
     if (t->failure != CURLE_OK)
         snprintf(error, sizeof error, "%s", fetch_curl.easy_strerror(t->failure));
     else
-        snprintf(error, sizeof error, "it gave no answer within %u seconds",
-                 (unsigned)((t->timeout_ms + 999) / 1000));
+        fetch_say_late(error, t);
     fetch_plain(error);
     fetch_tell(t, FETCH_FAILED, error, false);
 }
@@ -502,7 +513,9 @@ static void fetch_set_rules(struct fetch_transfer *t, const struct fetch_request
     FETCH_SET(CURLOPT_NOPROGRESS, 1L);
     /* a name server that does not answer must not hold the loop up when we stop waiting */
     FETCH_SET(CURLOPT_QUICK_EXIT, 1L);
-    FETCH_SET(CURLOPT_CONNECTTIMEOUT_MS, (long)FETCH_CONNECT_MS);
+    /* to the library a login is a part of connecting, and a server may take its time over it */
+    FETCH_SET(CURLOPT_CONNECTTIMEOUT_MS,
+              q->connect_only ? (long)q->timeout_ms : (long)FETCH_CONNECT_MS);
     FETCH_SET(CURLOPT_TIMEOUT_MS, (long)q->timeout_ms);
     FETCH_SET(CURLOPT_TCP_KEEPALIVE, 1L);
 }

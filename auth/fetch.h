@@ -13,7 +13,7 @@
 #include <uv.h>
 
 #define FETCH_ERROR_MAX 512
-#define FETCH_CONNECT_MS 5000
+#define FETCH_CONNECT_MS 5000   /* not for connect_only, where it is all */
 #define FETCH_HEADERS_MAX 32768 /* octets of an answer's header lines, or of a server's replies */
 #define FETCH_AT_ONCE 64        /* connections; requests beyond that wait, within their own time */
 #define FETCH_KEPT 16           /* of them kept for later */
