@@ -37,6 +37,7 @@ struct attempt {
     uv_timer_t timer;
     struct line_place place;
     size_t backend;   /* whose turn it is */
+    bool asked;       /* one of them at least */
     bool unavailable; /* one of them was */
     bool abandoned;   /* nobody waits for the answer; the pool's work cannot be called back */
     unsigned steps;
@@ -302,7 +303,7 @@ static void accept_login(struct attempt *a, const char *said)
 
 static void no_backend_left(struct attempt *a)
 {
-    if (a->unavailable)
+    if (a->unavailable || !a->asked)
         unavailable(a);
     else
         reject(a, a->credential.login);
@@ -446,6 +447,7 @@ static void turn_away(struct attempt *a)
 
 static void join(struct attempt *a, struct line *l, enum attempt_state state)
 {
+    a->asked = true;
     attempt_enter(a, state);
     struct attempt *goes = attempt_of(line_join(l, &a->place, a->client.address));
     if (goes != NULL)
