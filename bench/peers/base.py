@@ -200,9 +200,9 @@ class Server:
         family = tree(self.process.pid)
         self.process.send_signal(signal.SIGTERM)
         try:
-            self.process.wait(10)
+            self.process.wait(0.3)
         except subprocess.TimeoutExpired:
-            pass
+            pass  # nothing in there is worth a longer wait
         for pid in family:
             try:
                 os.kill(pid, signal.SIGKILL)

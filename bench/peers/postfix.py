@@ -81,6 +81,6 @@ class Postfix(base.Server):
         key_first = self.write("both.pem", self.certificate.key.read_text() + self.certificate.chain.read_text())
         values = dict(folder=self.folder, port=self.port, sink=self.sink_port, auth_port=self.auth.port,
                       pem=key_first)
-        self.write("etc/main.cf", MAIN.format(**values))
-        self.write("etc/master.cf", MASTER.format(**values))
+        for name, text in (("main.cf", MAIN), ("master.cf", MASTER)):
+            os.utime(self.write(f"etc/{name}", text.format(**values)), (0, 0))  # a new file it reads only 1.5 s later
         return ["/usr/lib/postfix/sbin/master", "-c", self.folder / "etc", "-d"]
