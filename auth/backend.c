@@ -22,6 +22,7 @@ static const struct backend_scheme {
     {"ldaps", &backend_url_ops},
     {"http", &backend_url_ops},
     {"https", &backend_url_ops},
+    {"oauth", &backend_oauth_ops},
 };
 
 static bool backend_is(const char *scheme, const char *spec, size_t len)

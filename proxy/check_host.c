@@ -34,10 +34,11 @@ void check_account(struct check_report *r, const struct conf *conf)
 
 void check_backends(struct check_report *r, const struct conf *conf)
 {
-    for (size_t i = 0; i < conf->backend_count; i++) {
+    const char *spec;
+    for (size_t i = 0; (spec = edition_backend_spec(conf, i)) != NULL; i++) {
         char text[BACKEND_ERROR_MAX];
         const struct backend_settings settings = edition_backend_settings(conf);
-        struct backend *b = backend_open(conf->backend[i], &settings, text);
+        struct backend *b = backend_open(spec, &settings, text);
         if (b == NULL) {
             check_say(r, CHECK_PROBLEM, "backend", "%s", text);
             continue;

@@ -92,16 +92,33 @@ static void say_warning(const char *event, const char *sentence)
     log_say(LOG_LEVEL_WARNING, event, "%s", sentence);
 }
 
-static bool open_backends(struct edition *e, char error[EDITION_ERROR_MAX])
+static bool open_backend(struct edition *e, const char *spec, char error[EDITION_ERROR_MAX])
 {
     struct backend_settings settings = edition_backend_settings(e->conf);
     settings.say = say_warning;
-    for (size_t i = 0; i < e->conf->backend_count; i++) {
-        struct backend *b = backend_open(e->conf->backend[i], &settings, error);
-        if (b == NULL)
-            return false;
+    struct backend *b = backend_open(spec, &settings, error);
+    if (b != NULL)
         e->backend[e->backend_count++] = b;
-    }
+    return b != NULL;
+}
+
+const char *edition_backend_spec(const struct conf *conf, size_t index)
+{
+    const bool tokens = conf->oauth.jwks != NULL || conf->oauth.introspection != NULL;
+    if (index < conf->backend_count)
+        return conf->backend[index];
+    for (size_t i = 0; i < conf->backend_count; i++)
+        if (strcmp(conf->backend[i], "oauth:") == 0)
+            return NULL;
+    return tokens && index == conf->backend_count ? "oauth:" : NULL;
+}
+
+static bool open_backends(struct edition *e, char error[EDITION_ERROR_MAX])
+{
+    const char *spec;
+    for (size_t i = 0; (spec = edition_backend_spec(e->conf, i)) != NULL; i++)
+        if (!open_backend(e, spec, error))
+            return false;
     return true;
 }
 

@@ -25,9 +25,9 @@ struct edition {
     bool self_signed;
     struct client_ca *client_ca; /* NULL: clients are not asked for a certificate */
     size_t backend_count;
-    struct backend *backend[CONF_BACKENDS_MAX];
-    struct senders *senders;        /* [policy] senders; NULL: none */
-    struct file_state senders_seen; /* of that file, when it was looked at last */
+    struct backend *backend[CONF_BACKENDS_MAX + 1]; /* [oauth] may be one more */
+    struct senders *senders;                        /* [policy] senders; NULL: none */
+    struct file_state senders_seen;                 /* of that file, when it was looked at last */
     struct {
         size_t count;
         struct address at[CONF_ADDRESSES_MAX];
@@ -43,6 +43,9 @@ struct realm_rule edition_realm(const struct conf *conf);
 
 /* What backends are opened with; borrowed from `conf`. */
 struct backend_settings edition_backend_settings(const struct conf *conf);
+/* The backends of a configuration in order, from 0; NULL: no more. [oauth] is the last one, where
+ * it is set and not named among them. */
+const char *edition_backend_spec(const struct conf *conf, size_t index);
 
 /* It comes into force: its backends work on this loop from here on. False with a sentence. */
 bool edition_start(struct edition *e, uv_loop_t *loop, char error[EDITION_ERROR_MAX]);
