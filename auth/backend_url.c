@@ -55,7 +55,8 @@ struct url_question {
     struct fetch_job job;
     struct directory_visit visit;
     uint64_t begun;
-    bool given; /* mail: the server has been given the login */
+    bool greeted; /* mail: its first line was one */
+    bool given;   /* and it has been given the login */
     bool clear;
 };
 
@@ -92,6 +93,15 @@ static void url_mail_sent(struct fetch_job *job, const char *octets, size_t len)
     struct url_question *uq = job->owner;
 
     uq->given = uq->given || url_mail_gives(uq->backend->spec.protocol, octets, len);
+}
+
+static bool url_mail_heard(struct fetch_job *job, const char *octets, size_t len)
+{
+    struct url_question *uq = job->owner;
+
+    if (!uq->greeted)
+        uq->greeted = url_mail_greets(uq->backend->spec.protocol, octets, len);
+    return uq->greeted;
 }
 
 static bool url_mail_try_otherwise(struct url_question *uq)
@@ -163,12 +173,13 @@ static void url_mail_begin(struct url_question *uq)
     struct fetch_request r = url_request(uq->backend);
 
     uq->clear = uq->backend->clear;
-    uq->given = false;
+    uq->given = uq->greeted = false;
     r.user = uq->question->credential->login;
     r.password = uq->question->credential->secret;
     r.login_options = uq->clear ? "AUTH=+LOGIN" : "AUTH=PLAIN;AUTH=LOGIN";
     r.timeout_ms = url_time_left(uq);
-    uq->job = (struct fetch_job){.done = url_mail_done, .sent = url_mail_sent, .owner = uq};
+    uq->job = (struct fetch_job){
+        .done = url_mail_done, .sent = url_mail_sent, .heard = url_mail_heard, .owner = uq};
     fetch_begin(uq->backend->fetch, &uq->job, &r);
 }
 

@@ -85,6 +85,7 @@ struct fetch_transfer {
     uint32_t timeout_ms;
     char host[256];
     bool http;
+    bool nonsense;
     CURLcode failure; /* it could not be begun */
     char error[CURL_ERROR_SIZE];
 };
@@ -153,6 +154,10 @@ static size_t fetch_take_line(char *octets, size_t size, size_t count, void *tra
 
     if (t->http && len >= 5 && strncmp(octets, "HTTP/", 5) == 0)
         t->said.len = 0; /* what came before was 100 Continue */
+    if (t->job != NULL && t->job->heard != NULL && !t->job->heard(t->job, octets, len)) {
+        t->nonsense = true;
+        return CURL_WRITEFUNC_ERROR;
+    }
     return fetch_add(&t->said, octets, len) ? len : CURL_WRITEFUNC_ERROR;
 }
 
@@ -275,6 +280,9 @@ static void fetch_explain(char out[FETCH_ERROR_MAX], struct fetch_transfer *t, C
 {
     if (t->said.over || t->body.over)
         snprintf(out, FETCH_ERROR_MAX, "the answer is longer than any that is right");
+    else if (t->nonsense || code == CURLE_WEIRD_SERVER_REPLY)
+        snprintf(out, FETCH_ERROR_MAX,
+                 "what it says is not what is spoken there: is it the right port?");
     else if (code == CURLE_PEER_FAILED_VERIFICATION)
         fetch_blame_certificate(out, t);
     else if (code == CURLE_COULDNT_CONNECT)

@@ -68,6 +68,9 @@ struct fetch_job {
     /* Mail protocols: each line that is sent, for those who must know how far it came. It may hold
      * a password. NULL: not wanted. */
     void (*sent)(struct fetch_job *job, const char *octets, size_t len);
+    /* Mail protocols: each line that the server says. False: it is nonsense, and that is the end.
+     * NULL: not wanted. */
+    bool (*heard)(struct fetch_job *job, const char *octets, size_t len);
     void *owner;
     struct fetch_transfer *transfer; /* fetch's */
     struct fetch_job *next;

@@ -15,6 +15,23 @@ static bool mail_begins(const char *text, size_t len, const char *word)
     return len >= strlen(word) && strncasecmp(text, word, strlen(word)) == 0;
 }
 
+bool url_mail_greets(enum url_protocol protocol, const char *octets, size_t len)
+{
+    switch (protocol) {
+    case URL_IMAP:
+        return mail_begins(octets, len, "* ");
+    case URL_POP3:
+        return mail_begins(octets, len, "+OK") || mail_begins(octets, len, "-ERR");
+    case URL_SMTP:
+        return len >= 3 && memchr("2345", octets[0], 4) != NULL && octets[1] >= '0' &&
+               octets[1] <= '9' && octets[2] >= '0' && octets[2] <= '9';
+    case URL_LDAP:
+    case URL_HTTP:
+        break;
+    }
+    return false;
+}
+
 bool url_mail_gives(enum url_protocol protocol, const char *octets, size_t len)
 {
     const char *tag_end;

@@ -19,6 +19,9 @@ enum url_mail_verdict {
     URL_MAIL_NO_WAY, /* the server was never given the login: it offers no mechanism of ours */
 };
 
+/* Can this be the first line of such a server? */
+bool url_mail_greets(enum url_protocol protocol, const char *octets, size_t len);
+
 /* Is a line of ours one that begins to give the login? */
 bool url_mail_gives(enum url_protocol protocol, const char *octets, size_t len);
 
