@@ -20,7 +20,7 @@
 
 #define OAUTH_MECHANISMS (SASL_OAUTHBEARER | SASL_XOAUTH2)
 #define OAUTH_SECRET_MAX 4096
-#define OAUTH_SAY_MS 1000 /* refused tokens are explained in the log no more often */
+#define OAUTH_SAY_MS 1000 /* one reason for refusals stands in the log no more often */
 #define OAUTH_ASK_MS 15000
 
 enum oauth_state {
@@ -54,7 +54,8 @@ struct oauth {
     struct waiting waiting; /* for questions that found no memory */
     uv_timer_t known_timer;
     struct oauth_questions line[OAUTH_KNOWN + 1];
-    uint64_t said;
+    uint64_t said;        /* when a refusal was explained last */
+    const char *said_why; /* static */
     int handles;
 };
 
@@ -124,9 +125,10 @@ static void say_refused(struct oauth *o, const struct oauth_question *a, const c
     const char *login = a->q->credential->login;
     char sentence[BACKEND_ERROR_MAX];
 
-    if (o->settings.say == NULL || (o->said != 0 && now - o->said < OAUTH_SAY_MS))
+    if (o->settings.say == NULL || (why == o->said_why && now - o->said < OAUTH_SAY_MS))
         return;
     o->said = now;
+    o->said_why = why;
     snprintf(sentence, sizeof sentence, "%s%s: the token %s",
              login[0] != '\0' ? "a client that calls itself " : "a client that names no login",
              login, why);

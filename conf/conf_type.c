@@ -549,6 +549,8 @@ static bool backend_ok(const char *spec, char *why)
             return (strncmp(behind, "//", 2) == 0 && behind[2] != '\0' && behind[2] != '/') ||
                    conf_type_wrong(why, "\"%.100s\" names no server; write %s://HOST/", spec,
                                    urls[i]);
+    if (strcmp(spec, "oauth:") == 0) /* [oauth]'s place in the order, or no passwords at all */
+        return true;
     if (is_word(spec, scheme, "pam"))
         return conf_value_account(behind) ||
                conf_type_wrong(why,
