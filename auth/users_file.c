@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <libgen.h>
 #include <limits.h>
+#include <openssl/rand.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -83,6 +84,7 @@ struct users_change {
     const char *path; /* links followed */
     const char *login;
     const char *hash;
+    const char *verifier;
     char *old;
     size_t old_len;
     struct stat st; /* of the old file */
@@ -90,20 +92,36 @@ struct users_change {
     bool added;
 };
 
-/* Where the login's line stands in the old text; NULL: nowhere. */
-static char *users_find_line(const struct users_change *c)
+/* The second field of one of the login's lines, and what is to stand there. */
+struct users_place {
+    char *at; /* in the old text; NULL: there is no such line */
+    char *end;
+    const char *field;
+};
+
+static struct users_place users_find_field(const struct users_change *c, bool verifier)
 {
     const size_t len = strlen(c->login);
     char *at = c->old;
     char *const end = c->old + c->old_len;
+    const char *field = verifier ? c->verifier : c->hash;
 
     while (at != NULL && at < end) {
         char *newline = memchr(at, '\n', (size_t)(end - at));
-        if ((size_t)(end - at) > len && memcmp(at, c->login, len) == 0 && at[len] == ':')
-            return at;
+        char *const stop = newline != NULL ? newline : end;
+        if ((size_t)(stop - at) > len && memcmp(at, c->login, len) == 0 && at[len] == ':') {
+            struct users_place p = {.at = at + len + 1, .field = field};
+            char *kind = p.at;
+            p.end = memchr(p.at, ':', (size_t)(stop - p.at));
+            p.end = p.end != NULL ? p.end : stop;
+            while (kind < p.end && (*kind == '!' || *kind == '*'))
+                kind++;
+            if ((kind < p.end && *kind == '{') == verifier)
+                return p;
+        }
         at = newline != NULL ? newline + 1 : NULL;
     }
-    return NULL;
+    return (struct users_place){.field = field};
 }
 
 static void users_write_all(FILE *out, const char *from, const char *to)
@@ -112,26 +130,44 @@ static void users_write_all(FILE *out, const char *from, const char *to)
         fwrite(from, 1, (size_t)(to - from), out);
 }
 
+/* What is missing goes beside. Returns the end of the line. */
+static const char *users_write_field(FILE *out, const struct users_change *c, const char *from,
+                                     const struct users_place *place,
+                                     const struct users_place *other)
+{
+    char *const end = c->old + c->old_len;
+    char *stop = memchr(place->end, '\n', (size_t)(end - place->end));
+
+    stop = stop != NULL ? stop : end;
+    users_write_all(out, from, place->at);
+    fputs(place->field, out);
+    users_write_all(out, place->end, stop);
+    if (other->at == NULL)
+        fprintf(out, "\n%s:%s", c->login, other->field);
+    return stop;
+}
+
 /* Every other octet of the file stays as it was, comments, order and further fields included. */
 static bool users_write_changed(FILE *out, struct users_change *c)
 {
     char *const end = c->old + c->old_len;
-    char *line = users_find_line(c);
+    const struct users_place hash = users_find_field(c, false);
+    const struct users_place verifier = users_find_field(c, true);
+    const bool hash_first = verifier.at == NULL || (hash.at != NULL && hash.at < verifier.at);
+    const struct users_place *places[] = {hash_first ? &hash : &verifier,
+                                          hash_first ? &verifier : &hash};
+    const char *from = c->old;
 
-    c->added = line == NULL;
-    if (line == NULL) {
-        users_write_all(out, c->old, end);
+    c->added = hash.at == NULL && verifier.at == NULL;
+    for (size_t i = 0; i < 2; i++) {
+        if (places[i]->at != NULL)
+            from = users_write_field(out, c, from, places[i], places[1 - i]);
+    }
+    users_write_all(out, from, end);
+    if (c->added) {
         if (c->old_len > 0 && end[-1] != '\n')
             fputc('\n', out);
-        fprintf(out, "%s:%s\n", c->login, c->hash);
-    } else {
-        const char *hash = line + strlen(c->login) + 1;
-        const char *rest = hash;
-        while (rest < end && *rest != ':' && *rest != '\n')
-            rest++;
-        users_write_all(out, c->old, hash);
-        fputs(c->hash, out);
-        users_write_all(out, rest, end);
+        fprintf(out, "%s:%s\n%s:%s\n", c->login, c->hash, c->login, c->verifier);
     }
     return fflush(out) == 0 && !ferror(out) && fsync(fileno(out)) == 0;
 }
@@ -236,12 +272,24 @@ static bool users_make_hash(char out[CRYPT_OUTPUT_SIZE], const char *password)
     return hash != NULL;
 }
 
+static bool users_make_verifier(char out[SCRAM_TEXT_MAX + 1], const char *password)
+{
+    struct scram_verifier v = {.iterations = USERS_ITERATIONS, .salt_len = USERS_SALT_LEN};
+    const bool ok = RAND_bytes(v.salt, USERS_SALT_LEN) == 1 && scram_derive(&v, password);
+
+    if (ok)
+        scram_write(out, &v);
+    explicit_bzero(&v, sizeof v);
+    return ok;
+}
+
 bool users_set_password(const char *path, const char *login, const char *password, bool *added,
                         char error[USERS_ERROR_MAX])
 {
     char resolved[PATH_MAX];
     char hash[CRYPT_OUTPUT_SIZE];
-    struct users_change c = {.login = login, .hash = hash};
+    char verifier[SCRAM_TEXT_MAX + 1];
+    struct users_change c = {.login = login, .hash = hash, .verifier = verifier};
     const char *fault = users_login_fault(login);
 
     if (fault != NULL)
@@ -254,6 +302,8 @@ bool users_set_password(const char *path, const char *login, const char *passwor
     c.path = realpath(path, resolved) != NULL ? resolved : path;
     if (!users_make_hash(hash, password))
         return users_fail(error, "crypt(3) cannot hash the password: %s", strerror(errno));
+    if (!users_make_verifier(verifier, password))
+        return users_fail(error, "no SCRAM verifier can be made of the password; try another one");
     if (!users_change(&c, error))
         return false;
     *added = c.added;

@@ -27,6 +27,13 @@
 #define SHA256 "$5$abc$/LKlXd6vuvdFX3oWbf2vGk3DgflzzsvOtMZsiOxqqY5"
 #define YESCRYPT "$y$j9T$$35/RtcSpQnsp9pKBilplwTCR/Z6e.uNV.3aZKZzHYd6"
 
+/* RFC 7677 3, of "pencil". */
+#define SALT "W22ZaJ0SNY7soEsUEjb6gQ=="
+#define KEYS \
+    "WG5d8oPm3OtcPnkdi4Uo7BkeZkBFzpcXkuLmtbsT4qY=,wfPLwcE6nTWhTAmQ7tl2KeoiWGPlZqQxSrmfPwDl2dU="
+#define SCRAM "{SCRAM-SHA-256}4096," SALT "," KEYS
+#define SCRAM_2 "{SCRAM-SHA-256}20000," SALT "," KEYS
+
 static char folder[] = "/tmp/test_users.XXXXXX";
 static char path[64];
 
@@ -207,8 +214,9 @@ static void hashes_that_crypt_cannot_check_are_refused(void **state)
     (void)state;
     REFUSE("a:secret\n", "does not know");
     REFUSE("a:$argon2id$v=19$m=65536,t=3,p=4$c2FsdA$aGFzaA\n", "does not know");
-    REFUSE("a:{PLAIN}secret\n", "not supported yet");
-    REFUSE("a:{SCRAM-SHA-256}4096,c2FsdA==:stored:server\n", "verifiers");
+    REFUSE("a:{PLAIN}secret\n", "only {SCRAM-SHA-256} is known");
+    REFUSE("a:{SCRAM-SHA-1}4096," SALT "," KEYS "\n", "only {SCRAM-SHA-256} is known");
+    REFUSE("a:{SCRAM-SHA-256\n", "only {SCRAM-SHA-256} is known");
     REFUSE("a:$6$salt\n", "cut short");
     REFUSE("a:$6$salt$\n", "cut short");
     REFUSE("a:$sha1\n", "cut short");
@@ -218,6 +226,121 @@ static void hashes_that_crypt_cannot_check_are_refused(void **state)
     REFUSE("a:" DES "x\n", "does not know");
     REFUSE("a:" DES " \n", "characters");
     REFUSE("a:$6$sa\xc3\xa9t$x\n", "characters");
+}
+
+static void verifiers_that_are_none_are_refused(void **state)
+{
+    (void)state;
+    REFUSE("b:!\na:{SCRAM-SHA-256}4096,c2FsdA==:stored:server\n", "users:2: the line of \"a\"");
+    REFUSE("a:{SCRAM-SHA-256}\n", "the verifier is not iterations,salt,StoredKey,ServerKey");
+    REFUSE("a:{SCRAM-SHA-256}4095," SALT "," KEYS "\n", "4096 to 10000000");
+    REFUSE("a:{SCRAM-SHA-256}4096,QUJD," KEYS "\n", "salt");
+}
+
+static void a_login_may_have_a_hash_and_a_verifier(void **state)
+{
+    (void)state;
+    struct users *u = parse("a:" SCRAM "\nb:" DES "\na:" BCRYPT "\nc:" SCRAM "\n");
+    assert_int_equal(users_count(u), 3);
+    assert_string_equal(users_hash(u, "a"), BCRYPT);
+    assert_string_equal(users_verifier(u, "a"), SCRAM);
+    assert_string_equal(users_hash(u, "b"), DES);
+    assert_null(users_verifier(u, "b"));
+    assert_null(users_hash(u, "c"));
+    assert_string_equal(users_verifier(u, "c"), SCRAM);
+    assert_null(users_verifier(u, "d"));
+    assert_true(users_knows(u, "a") && users_knows(u, "b") && users_knows(u, "c"));
+    assert_false(users_knows(u, "d"));
+    users_release(u);
+}
+
+static void twice_the_same_kind_is_an_error(void **state)
+{
+    (void)state;
+    REFUSE("a:" SCRAM "\nb:!\na:" SCRAM_2 "\n", "users:3: the line of \"a\"");
+    REFUSE("a:" SCRAM "\nb:!\na:" SCRAM_2 "\n", "line 1 already");
+    REFUSE("a:" DES "\na:" SCRAM "\na:!\n", "users:3: the line of \"a\"");
+    REFUSE("a:" DES "\na:" SCRAM "\na:!" SCRAM "\n", "line 2 already");
+}
+
+static void the_addresses_of_both_lines_count(void **state)
+{
+    (void)state;
+    struct users *u = parse("a:" DES ":a@x.example\na:" SCRAM ":@y.example,b@x.example\n"
+                            "b:" DES ":b@x.example\nb:" SCRAM "\n"
+                            "c:" SCRAM ":\nc:" DES ":c@x.example\n");
+    assert_string_equal(users_addresses(u, "a"), "a@x.example,@y.example,b@x.example");
+    assert_string_equal(users_addresses(u, "b"), "b@x.example");
+    assert_string_equal(users_addresses(u, "c"), "c@x.example");
+    users_release(u);
+    REFUSE("a:" DES "\na:" SCRAM ":x\n", "users:2: the line of \"a\"");
+}
+
+static void a_lock_on_either_line_locks_the_login(void **state)
+{
+    (void)state;
+    struct users *u = parse("a:!" DES "\na:" SCRAM "\nb:" DES "\nb:!" SCRAM "\nc:*" SCRAM
+                            "\nd:\nd:" SCRAM "\ne:" DES "\ne:" SCRAM "\nf:" SCRAM "\n");
+    assert_true(users_locked(u, "a") && users_locked(u, "b") && users_locked(u, "c"));
+    assert_true(users_locked(u, "d") && users_locked(u, "nobody"));
+    assert_false(users_locked(u, "e") || users_locked(u, "f"));
+    assert_true(users_knows(u, "a") && users_knows(u, "c"));
+    assert_int_equal(users_verifiers(u), 2);
+    assert_int_equal(users_without_verifier(u), 0);
+    users_release(u);
+}
+
+static void who_lacks_a_verifier_is_counted_and_named(void **state)
+{
+    (void)state;
+    struct users *u = parse("off:!" DES "\nzoe:" DES "\nann:" DES "\nbob:" DES "\nbob:" SCRAM "\n");
+    assert_int_equal(users_verifiers(u), 1);
+    assert_int_equal(users_without_verifier(u), 2);
+    assert_string_equal(users_first_without_verifier(u), "zoe"); /* as the file has them */
+    users_release(u);
+    u = parse("off:!" DES "\nbob:" SCRAM "\n");
+    assert_int_equal(users_without_verifier(u), 0);
+    assert_null(users_first_without_verifier(u));
+    users_release(u);
+}
+
+static void the_decoy_may_be_a_verifier(void **state)
+{
+    (void)state;
+    struct scram_verifier v;
+    struct users *u = parse("a:" SCRAM_2 "\nb:" SCRAM "\nc:" SCRAM_2 "\nd:" DES "\n");
+    assert_memory_equal(users_decoy(u), "{SCRAM-SHA-256}20000,", 21);
+    assert_true(scram_read(&v, users_decoy(u)));
+    assert_false(scram_fits(&v, "pencil"));
+    users_release(u);
+    /* a password is checked by the hash where both are there */
+    u = parse("a:" SCRAM "\na:" BCRYPT "\nb:" SCRAM "\nb:" BCRYPT "\nc:" SCRAM "\n");
+    assert_memory_equal(users_decoy(u), "$2b$05$", 7);
+    users_release(u);
+}
+
+static void made_up_verifiers_have_the_usual_shape(void **state)
+{
+    (void)state;
+    struct users *u =
+        parse("a:" SCRAM_2 "\nb:" SCRAM "\nc:" SCRAM_2
+              "\nd:{SCRAM-SHA-256}20000,QSXCR+Q6sek8bf92," KEYS "\ne:!" SCRAM "\nf:!" SCRAM "\n");
+    struct scram_verifier v = users_shape(u);
+    assert_int_equal(v.iterations, 20000);
+    assert_int_equal(v.salt_len, 16);
+    for (size_t i = 0; i < sizeof v.stored_key; i++)
+        assert_int_equal(v.stored_key[i] | v.server_key[i] | v.salt[i], 0);
+    users_release(u);
+    u = parse("a:{SCRAM-SHA-256}4096,QSXCR+Q6sek8bf92," KEYS "\n");
+    v = users_shape(u);
+    assert_int_equal(v.iterations, 4096);
+    assert_int_equal(v.salt_len, 12);
+    users_release(u);
+    u = parse("a:" DES "\n");
+    v = users_shape(u);
+    assert_int_equal(v.iterations, USERS_ITERATIONS);
+    assert_int_equal(v.salt_len, USERS_SALT_LEN);
+    users_release(u);
 }
 
 static void the_third_field_lists_addresses(void **state)
@@ -264,7 +387,8 @@ static void a_login_may_have_255_octets(void **state)
 static void every_prefix_of_a_file_is_taken_or_refused_with_a_sentence(void **state)
 {
     (void)state;
-    static const char text[] = "# c\nalice:" SHA256 "\nbob:!\n\ncarol:" BCRYPT "\n";
+    static const char text[] =
+        "# c\nalice:" SHA256 "\nbob:!\nalice:" SCRAM ":a@x.example\n\ncarol:" BCRYPT "\n";
     for (size_t n = 0; n < sizeof text; n++) {
         char error[USERS_ERROR_MAX] = "";
         char *fit = malloc(n > 0 ? n : 1);
@@ -339,14 +463,22 @@ static size_t count_files(void)
     return n;
 }
 
+/* Both lines are asked, and must agree. */
 static bool fits(const char *login, const char *password)
 {
-    char error[USERS_ERROR_MAX];
+    char error[USERS_ERROR_MAX] = "";
     struct users *u = users_load(path, error);
-    assert_non_null(u);
+    if (u == NULL)
+        fail_msg("%s", error);
     const char *hash = users_hash(u, login);
+    const char *verifier = users_verifier(u, login);
+    struct scram_verifier v;
     struct crypt_data *data = calloc(1, sizeof *data);
     bool ok = hash != NULL && strcmp(crypt_r(password, hash, data), hash) == 0;
+    assert_true(verifier != NULL && scram_read(&v, verifier));
+    assert_int_equal(v.iterations, USERS_ITERATIONS);
+    assert_int_equal(v.salt_len, 16);
+    assert_int_equal(scram_fits(&v, password), ok);
     free(data);
     users_release(u);
     return ok;
@@ -393,13 +525,14 @@ static void the_first_password_makes_the_file(void **state)
     assert_false(fits("alice", "Secret"));
     char text[512];
     assert_memory_equal(read_file(text, sizeof text), "alice:$y$", 9);
+    assert_memory_equal(strchr(text, '\n'), "\nalice:{SCRAM-SHA-256}15000,", 28);
 }
 
 static void a_change_keeps_all_else(void **state)
 {
     (void)state;
     char error[USERS_ERROR_MAX] = "";
-    char text[1024];
+    char text[2048];
     bool added = true;
     struct stat st;
     write_file("# top\nbob2:!\nbob:" DES "\n\n# alice:x\nzoe:" BCRYPT, 0604);
@@ -409,7 +542,9 @@ static void a_change_keeps_all_else(void **state)
     assert_false(added);
     read_file(text, sizeof text);
     assert_memory_equal(text, "# top\nbob2:!\nbob:$y$", 20);
-    assert_string_equal(strchr(strstr(text, "$y$"), '\n'), "\n\n# alice:x\nzoe:" BCRYPT);
+    const char *beside = strchr(text + 17, '\n');
+    assert_memory_equal(beside, "\nbob:{SCRAM-SHA-256}15000,", 26);
+    assert_string_equal(strchr(beside + 1, '\n'), "\n\n# alice:x\nzoe:" BCRYPT);
     assert_true(fits("bob", "new"));
     assert_int_equal(stat(path, &st), 0);
     assert_int_equal(st.st_mode & 07777, 0604);
@@ -424,6 +559,84 @@ static void a_change_keeps_all_else(void **state)
     assert_true(fits("alice", "hers"));
     assert_true(fits("bob", "new"));
     assert_int_equal(count_files(), 1); /* nothing is left beside it */
+}
+
+static char *line_of(char *text, size_t number)
+{
+    while (number-- > 1)
+        text = strchr(text, '\n') + 1;
+    return text;
+}
+
+static void both_lines_change_where_they_stand(void **state)
+{
+    (void)state;
+    char error[USERS_ERROR_MAX] = "";
+    char text[2048];
+    bool added = true;
+    write_file("a:" SCRAM ":s@x.example\nb:" DES "\na:!" DES ":h@x.example\n# end\n", 0640);
+    assert_true(users_set_password(path, "a", "new", &added, error));
+    assert_false(added);
+    assert_true(fits("a", "new"));
+    read_file(text, sizeof text);
+    assert_memory_equal(line_of(text, 1), "a:{SCRAM-SHA-256}15000,", 23);
+    assert_non_null(strstr(line_of(text, 1), "=:s@x.example\nb:" DES "\na:$y$"));
+    assert_non_null(strstr(line_of(text, 3), ":h@x.example\n# end\n"));
+    assert_string_equal(line_of(text, 4), "# end\n");
+    /* and again: nothing is added any more */
+    assert_true(users_set_password(path, "a", "newer", &added, error));
+    assert_true(fits("a", "newer"));
+    assert_string_equal(line_of(read_file(text, sizeof text), 4), "# end\n");
+}
+
+static void a_missing_hash_goes_beside_the_verifier(void **state)
+{
+    (void)state;
+    char error[USERS_ERROR_MAX] = "";
+    char text[2048];
+    bool added = true;
+    write_file("a:!" SCRAM ":s@x.example\nb:!", 0640);
+    assert_true(users_set_password(path, "a", "new", &added, error));
+    assert_false(added);
+    assert_true(fits("a", "new"));
+    read_file(text, sizeof text);
+    assert_memory_equal(line_of(text, 1), "a:{SCRAM-SHA-256}15000,", 23);
+    assert_non_null(strstr(line_of(text, 1), "=:s@x.example\na:$y$"));
+    assert_string_equal(line_of(text, 3), "b:!");
+    /* the last line without its end */
+    write_file("b:!\na:" DES ":s@x.example", 0640);
+    assert_true(users_set_password(path, "a", "new", &added, error));
+    assert_true(fits("a", "new"));
+    assert_non_null(strstr(read_file(text, sizeof text), ":s@x.example\na:{SCRAM-SHA-256}15000,"));
+}
+
+static void passwords_go_through_saslprep(void **state)
+{
+    (void)state;
+    char error[USERS_ERROR_MAX] = "";
+    bool added;
+    unlink(path);
+    /* U+00C5, and A with a combining ring: the same password to a client */
+    assert_true(users_set_password(path, "a", "\xc3\x85", &added, error));
+    struct users *u = users_load(path, error);
+    struct scram_verifier v;
+    assert_true(scram_read(&v, users_verifier(u, "a")));
+    assert_true(scram_fits(&v, "A\xcc\x8a"));
+    assert_true(scram_fits(&v, "\xc3\x85"));
+    assert_false(scram_fits(&v, "A"));
+    users_release(u);
+    static const char *const impossible[] = {
+        "\xf0\x9f\x98\x80x", /* U+1F600: Unicode 3.2 does not know it */
+        "\xc2\xad",          /* a soft hyphen alone: nothing is left */
+        "\xee\x80\x80",      /* private use */
+        "\xd8\xa7"
+        "1", /* right to left, and ends otherwise */
+    };
+    for (size_t i = 0; i < sizeof impossible / sizeof *impossible; i++) {
+        assert_false(users_set_password(path, "a", impossible[i], &added, error));
+        if (strstr(error, "SASLprep") == NULL)
+            fail_msg("%zu: %s", i, error);
+    }
 }
 
 static void a_broken_line_of_the_user_can_be_mended(void **state)
@@ -538,6 +751,14 @@ int main(void)
         cmocka_unit_test(a_bad_line_is_named),
         cmocka_unit_test(a_login_twice_names_both_lines),
         cmocka_unit_test(hashes_that_crypt_cannot_check_are_refused),
+        cmocka_unit_test(verifiers_that_are_none_are_refused),
+        cmocka_unit_test(a_login_may_have_a_hash_and_a_verifier),
+        cmocka_unit_test(twice_the_same_kind_is_an_error),
+        cmocka_unit_test(the_addresses_of_both_lines_count),
+        cmocka_unit_test(a_lock_on_either_line_locks_the_login),
+        cmocka_unit_test(who_lacks_a_verifier_is_counted_and_named),
+        cmocka_unit_test(the_decoy_may_be_a_verifier),
+        cmocka_unit_test(made_up_verifiers_have_the_usual_shape),
         cmocka_unit_test(the_third_field_lists_addresses),
         cmocka_unit_test(a_bad_address_is_refused_with_its_line),
         cmocka_unit_test(a_login_may_have_255_octets),
@@ -548,6 +769,9 @@ int main(void)
         cmocka_unit_test(what_is_no_file_does_not_load),
         cmocka_unit_test(the_first_password_makes_the_file),
         cmocka_unit_test(a_change_keeps_all_else),
+        cmocka_unit_test(both_lines_change_where_they_stand),
+        cmocka_unit_test(a_missing_hash_goes_beside_the_verifier),
+        cmocka_unit_test(passwords_go_through_saslprep),
         cmocka_unit_test(a_broken_line_of_the_user_can_be_mended),
         cmocka_unit_test(a_link_is_followed_not_replaced),
         cmocka_unit_test(what_could_not_be_a_login_or_password_changes_nothing),
