@@ -398,9 +398,9 @@ static void go_on_with_handshake(struct load_client *c);
 static void begin_handshake(struct load_client *c)
 {
     bool wants = work_of(c)->resume || work_of(c)->kind == LOAD_RESUME;
-    bool has = load_tls_has_ticket(run_of(c)->tls);
+    bool has = load_tls_has_ticket(run_of(c)->tls, c->job->shelf);
     c->primer = work_of(c)->kind == LOAD_RESUME && !has;
-    c->tls = load_tls_new(run_of(c)->tls, wants && has);
+    c->tls = load_tls_new(run_of(c)->tls, c->job->shelf, wants && has);
     c->phase = HANDSHAKING;
     if (c->tls != NULL)
         go_on_with_handshake(c);

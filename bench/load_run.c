@@ -232,10 +232,20 @@ static void allow_many_connections(void)
     }
 }
 
+/* A server need not take the tickets that another one gave. */
+static unsigned shelf_of(const struct load_plan *p, unsigned i)
+{
+    unsigned shelf = 0;
+    while (memcmp(&p->works[shelf].server, &p->works[i].server, sizeof p->server) != 0)
+        shelf++;
+    return shelf;
+}
+
 static bool prepare_job(struct load_run *r, unsigned i)
 {
     struct load_job *j = &r->jobs[i];
     j->index = i;
+    j->shelf = shelf_of(r->plan, i);
     j->work = &r->plan->works[i];
     j->tally = calloc(1, sizeof *j->tally);
     j->script = (struct load_script){j->work, &j->messages, &j->envelope, r->id};

@@ -17,6 +17,7 @@ enum { LOAD_BLOCK = 65536, LOAD_STAGING = 262144, LOAD_TICK_MS = 100 };
 /* A work of the plan, and what it needs and yields. */
 struct load_job {
     unsigned index;
+    unsigned shelf; /* of tickets: the first job with that server's index */
     const struct load_work *work;
     struct load_messages messages;
     struct load_envelope envelope;

@@ -18,6 +18,12 @@ struct chain {
     size_t len;
 };
 
+/* A ring. */
+struct shelf {
+    SSL_SESSION *tickets[TICKETS];
+    size_t put; /* the newest is at put - 1 */
+};
+
 struct load_tls_context {
     SSL_CTX *ssl;
     BIO_METHOD *method;
@@ -25,12 +31,12 @@ struct load_tls_context {
     const char *name;
     struct chain good[CHAINS];
     size_t goods;
-    SSL_SESSION *tickets[TICKETS]; /* a ring, newest at newest - 1 */
-    size_t newest;
+    struct shelf shelves[LOAD_TLS_SHELVES];
 };
 
 struct load_tls {
     struct load_tls_context *context;
+    struct shelf *shelf;
     SSL *ssl;
     struct load_wire *wire; /* while a call lasts */
     char reason[LOAD_TLS_REASON_MAX];
@@ -166,10 +172,10 @@ static enum ssl_verify_result_t on_certificate(SSL *ssl, uint8_t *alert)
 
 static int on_ticket(SSL *ssl, SSL_SESSION *session)
 {
-    struct load_tls_context *c = ((struct load_tls *)SSL_get_app_data(ssl))->context;
-    size_t at = c->newest++ % TICKETS;
-    SSL_SESSION_free(c->tickets[at]);
-    c->tickets[at] = session;
+    struct shelf *s = ((struct load_tls *)SSL_get_app_data(ssl))->shelf;
+    size_t at = s->put++ % TICKETS;
+    SSL_SESSION_free(s->tickets[at]);
+    s->tickets[at] = session;
     return 1;
 }
 
@@ -220,8 +226,9 @@ void load_tls_context_free(struct load_tls_context *c)
 {
     if (c == NULL)
         return;
-    for (size_t i = 0; i < TICKETS; i++)
-        SSL_SESSION_free(c->tickets[i]);
+    for (size_t i = 0; i < LOAD_TLS_SHELVES; i++)
+        for (size_t k = 0; k < TICKETS; k++)
+            SSL_SESSION_free(c->shelves[i].tickets[k]);
     for (size_t i = 0; i < c->goods; i++)
         OPENSSL_free(c->good[i].der);
     SSL_CTX_free(c->ssl);
@@ -230,9 +237,9 @@ void load_tls_context_free(struct load_tls_context *c)
     free(c);
 }
 
-bool load_tls_has_ticket(const struct load_tls_context *c)
+bool load_tls_has_ticket(const struct load_tls_context *c, unsigned shelf)
 {
-    return c->newest > 0;
+    return c->shelves[shelf].put > 0;
 }
 
 static bool prepare(struct load_tls *t, bool resume)
@@ -254,16 +261,18 @@ static bool prepare(struct load_tls *t, bool resume)
         inet_pton(AF_INET, c->name, &address) != 1 && inet_pton(AF_INET6, c->name, &address) != 1;
     if (is_name && SSL_set_tlsext_host_name(t->ssl, c->name) != 1)
         return false;
-    return !resume || c->newest == 0 ||
-           SSL_set_session(t->ssl, c->tickets[(c->newest - 1) % TICKETS]) == 1;
+    const struct shelf *s = t->shelf;
+    return !resume || s->put == 0 ||
+           SSL_set_session(t->ssl, s->tickets[(s->put - 1) % TICKETS]) == 1;
 }
 
-struct load_tls *load_tls_new(struct load_tls_context *c, bool resume)
+struct load_tls *load_tls_new(struct load_tls_context *c, unsigned shelf, bool resume)
 {
     struct load_tls *t = calloc(1, sizeof *t);
     if (t == NULL)
         return NULL;
     t->context = c;
+    t->shelf = &c->shelves[shelf];
     if (prepare(t, resume))
         return t;
     load_tls_free(t);

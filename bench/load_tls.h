@@ -18,7 +18,12 @@ enum load_tls_status {
     LOAD_TLS_FAILED,
 };
 
-enum { LOAD_TLS_REASON_MAX = 160, LOAD_TLS_RECORD = 16384, LOAD_TLS_OVERHEAD = 512 };
+enum {
+    LOAD_TLS_SHELVES = 16, /* servers whose tickets are kept apart */
+    LOAD_TLS_REASON_MAX = 160,
+    LOAD_TLS_RECORD = 16384,
+    LOAD_TLS_OVERHEAD = 512
+};
 
 struct load_tls_settings {
     const char *ca;   /* PEM file; NULL: any certificate will do */
@@ -40,11 +45,11 @@ struct load_tls_context *load_tls_context_new(char reason[LOAD_TLS_REASON_MAX],
                                               const struct load_tls_settings *settings);
 void load_tls_context_free(struct load_tls_context *c);
 
-/* Whether a ticket is there for the next connection that wants to resume. */
-bool load_tls_has_ticket(const struct load_tls_context *c);
+/* Whether a ticket of that server is there for the next connection that wants to resume. */
+bool load_tls_has_ticket(const struct load_tls_context *c, unsigned shelf);
 
-/* NULL: short of memory. */
-struct load_tls *load_tls_new(struct load_tls_context *c, bool resume);
+/* NULL: short of memory. shelf < LOAD_TLS_SHELVES. */
+struct load_tls *load_tls_new(struct load_tls_context *c, unsigned shelf, bool resume);
 void load_tls_free(struct load_tls *t);
 
 /* Each uses w->in and appends to w->out, which has to have room for a record and
