@@ -48,7 +48,8 @@ static struct client_ca *ca_new(void)
         client_ca_free(ca);
         return NULL;
     }
-    X509_VERIFY_PARAM_set_depth(param, CLIENT_CA_DEPTH_MAX);
+    /* Whether the anchor is counted has changed between the library's versions. */
+    X509_VERIFY_PARAM_set_depth(param, CLIENT_CA_DEPTH_MAX + 1);
     return ca;
 }
 
@@ -226,7 +227,8 @@ static const char *weakness(X509 *x, bool anchor)
 static const char *chain_weakness(const STACK_OF(X509) * chain)
 {
     const size_t count = sk_X509_num(chain);
-    const char *fault = NULL;
+    const char *fault =
+        count > CLIENT_CA_DEPTH_MAX + 2 ? fault_phrase(X509_V_ERR_CERT_CHAIN_TOO_LONG) : NULL;
 
     for (size_t i = 0; fault == NULL && i < count; i++)
         fault = weakness(sk_X509_value(chain, i), i + 1 == count);

@@ -4,8 +4,10 @@
 
 #include "auth/base64url.h"
 #include "auth/jwt.h"
+#include "auth/oauth_introspection.h"
 
-/* The first octet says what the rest is: a token, what it says, a set of keys, or base64. */
+/* The first octet says what the rest is: a token, what it says, a provider's answer about it, a set
+ * of keys, or base64. */
 
 /* Nobody has the private keys of these: no token is good. */
 static const char jwks[] = "{\"keys\":["
@@ -55,6 +57,22 @@ static void fuzz_claims(const char *text, size_t len)
     json_decref(claims);
 }
 
+static void fuzz_answer(const char *text, size_t len)
+{
+    char login[SASL_LOGIN_MAX + 1];
+    const char *why = NULL;
+    struct oauth_rules asked = rules;
+
+    asked.introspected = true;
+    if (introspection_read(login, &why, 200, text, len, &asked, "", 1000) == INTROSPECTION_GOOD)
+        require(why == NULL && sasl_login_fits(login, strlen(login)) &&
+                memmem(text, len, "true", 4) != NULL);
+    else
+        require(why != NULL);
+    require(introspection_read(login, &why, 500, text, len, &asked, "", 1000) ==
+            INTROSPECTION_NONSENSE);
+}
+
 static void fuzz_set(const char *text, size_t len)
 {
     char error[JWK_ERROR_MAX] = "";
@@ -99,6 +117,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         break;
     case 'c':
         fuzz_claims(text + 1, size - 1);
+        break;
+    case 'a':
+        fuzz_answer(text + 1, size - 1);
         break;
     case 's':
         fuzz_set(text + 1, size - 1);
