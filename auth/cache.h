@@ -2,8 +2,8 @@
  * question to another server.
  *
  * Pure: the time comes in. Only keyed digests (HMAC-SHA-256 under a key made at start) of
- * mechanism, login and secret are kept, never either. Successes only. Bounded; the oldest goes
- * first. */
+ * mechanism, login and secret are kept, and the name that was accepted. Successes only. Bounded;
+ * the oldest goes first. */
 #ifndef VESTIBULE_AUTH_CACHE_H
 #define VESTIBULE_AUTH_CACHE_H
 

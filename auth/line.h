@@ -1,8 +1,9 @@
 /* The line in front of the password check: bounded, and fair between client networks.
  *
- * Pure. Each network (as auth/guard.h has them) has its own row; rows take turns, so that a flood
- * from one delays itself. When the line is full, whoever comes from a row that is shorter than the
- * longest takes the place of that row's last; else he is turned away himself. */
+ * Pure. Each network (auth/source.h) has its own row; rows take turns, so that a flood from one
+ * delays itself. When the line is full, whoever's row is shorter than the longest even with him
+ * takes the place of that row's last; else he is turned away himself. So nobody loses his place to
+ * one who waits as little as he does. */
 #ifndef VESTIBULE_AUTH_LINE_H
 #define VESTIBULE_AUTH_LINE_H
 

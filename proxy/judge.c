@@ -145,6 +145,7 @@ struct judge_counts judge_counts(const struct judge *j)
 {
     struct judge_counts counts = j->counts;
     counts.waiting = (unsigned)(line_length(j->hashes) + line_length(j->asks));
+    counts.running = j->hashing + j->asking;
     return counts;
 }
 

@@ -33,8 +33,9 @@ struct judge_counts {
     uint64_t turned_away; /* the line was full */
     uint64_t cache_hits;
     uint64_t lockouts[GUARD_WHATS];
-    unsigned open; /* now */
-    unsigned waiting;
+    unsigned open;    /* now: all that have no answer yet */
+    unsigned waiting; /* in line */
+    unsigned running; /* in the pool, or with another server */
 };
 
 /* `parallel` password checks at once; the thread pool must be larger, so that signatures find a

@@ -43,6 +43,7 @@ static void status_json_logins(struct json *j, const struct status *s)
     json_number(j, "cache_hits", s->logins.cache_hits);
     json_number(j, "open", s->logins.open);
     json_number(j, "waiting", s->logins.waiting);
+    json_number(j, "running", s->logins.running);
     json_object(j, "lockouts");
     for (size_t i = 0; i < GUARD_WHATS; i++)
         json_number(j, status_whats[i], s->logins.lockouts[i]);

@@ -37,6 +37,7 @@ struct status {
         uint64_t lockouts[GUARD_WHATS];
         unsigned open;
         unsigned waiting;
+        unsigned running;
     } logins;
     size_t upstream_count;
     struct {

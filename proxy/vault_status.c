@@ -41,6 +41,7 @@ static void gather_logins(struct status *out, const struct vault *v)
         out->logins.lockouts[i] = counts.lockouts[i];
     out->logins.open = counts.open;
     out->logins.waiting = counts.waiting;
+    out->logins.running = counts.running;
 }
 
 static void gather_upstreams(struct status *out, const struct vault *v)

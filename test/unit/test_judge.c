@@ -757,6 +757,7 @@ static void questions_to_other_servers_are_bounded(void **state)
         log_in(i, "alice", "x");
     assert_int_equal(fake[0]->asked, JUDGE_ASKS);
     assert_int_equal(judge_counts(judge).waiting, 10);
+    assert_int_equal(judge_counts(judge).running, JUDGE_ASKS);
     answer(fake[0], 0, BACKEND_UNAVAILABLE, NULL);
     assert_int_equal(fake[0]->asked, JUDGE_ASKS + 1);
     say(5, CHANNEL_CANCEL, NULL); /* who leaves makes room as well */

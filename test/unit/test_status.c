@@ -95,7 +95,7 @@ static void a_program_reads_the_same(void **state)
         "\"fronts\":[{\"pid\":43,\"state\":\"serving\"},{\"pid\":40,\"state\":\"draining\"}],"
         "\"mechanisms\":[\"PLAIN\",\"LOGIN\"],"
         "\"logins\":{\"accepted\":100,\"rejected\":0,\"unavailable\":0,\"limited\":0,"
-        "\"turned_away\":0,\"cache_hits\":60,\"open\":0,\"waiting\":0,"
+        "\"turned_away\":0,\"cache_hits\":60,\"open\":0,\"waiting\":0,\"running\":0,"
         "\"lockouts\":{\"network\":0,\"account\":7,\"password\":0}},"
         "\"upstreams\":[{\"name\":\"mta\",\"in_use\":3,\"waiting\":1,\"max\":15}],"
         "\"lockout_count\":1,\"lockouts\":[{\"what\":\"account\",\"name\":\"al\\u0022ice\","
