@@ -21,7 +21,6 @@ auth_mechanisms = {mechanisms}
 auth_verbose = yes
 auth_debug = yes
 auth_failure_delay = 0
-import_environment = LD_LIBRARY_PATH
 service anvil {{
   chroot =
 }}
@@ -30,6 +29,7 @@ service anvil {{
 # The same said in the words of its two generations.
 SINCE_2_3 = COMMON + """\
 disable_plaintext_auth = no
+import_environment = LD_LIBRARY_PATH
 passdb {{
   {passdb}
 }}
@@ -43,6 +43,9 @@ dovecot_config_version = 2.4.0
 dovecot_storage_version = 2.4.0
 """ + COMMON + """\
 auth_allow_cleartext = yes
+import_environment {{
+  LD_LIBRARY_PATH = {libraries}
+}}
 passdb {passdb}
 }}
 userdb static {{
@@ -87,7 +90,7 @@ class Dovecot(base.Store):
             packages.need_user(user)
         for part in ("run", "home"):
             (self.folder / part).mkdir()
-        self.values = dict(folder=self.folder, program=self.program, protocols=self.protocols,
+        self.values = dict(folder=self.folder, program=self.program, libraries=self.libraries, protocols=self.protocols,
                            lower=":".join(str(root / "usr/lib") for root in roots))
         self.configure()
         (self.folder / "start").write_text(START.format(**self.values))
