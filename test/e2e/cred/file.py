@@ -1,5 +1,6 @@
-"""The users file."""
+"""The users file: some have a hash and a verifier, one has a verifier alone, so that SCRAM is offered too."""
 
+import scram
 from cred import base
 
 
@@ -12,7 +13,12 @@ class File(base.Store):
         self.users = self.folder / "users"
 
     def start(self):
-        self.users.write_text("".join(f"{login}:{base.crypt_hash(password)}\n" for login, password in base.USERS.items()))
+        lines = []
+        for login, password in base.USERS.items():
+            if login != "bob":
+                lines.append(f"{login}:{base.crypt_hash(password)}\n")
+            lines.append(f"{login}:{scram.verifier(password)}\n")
+        self.users.write_text("".join(lines))
         self.users.chmod(0o644)
 
     def mapping(self):
