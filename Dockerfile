@@ -12,7 +12,7 @@ LABEL org.opencontainers.image.title="Vestibule" \
       org.opencontainers.image.description="TLS and passwords in front of an old mail server" \
       org.opencontainers.image.licenses="MIT"
 RUN apt-get update -q \
- && apt-get install -y -q --no-install-recommends android-libboringssl libuv1t64 libinih1 libcrypt1 libcap-ng0 \
+ && apt-get install -y -q --no-install-recommends android-libboringssl libuv1t64 libinih1 libcrypt1 libcap-ng0 libpam0g \
  && rm -rf /var/lib/apt/lists/* /var/cache/apt/*.bin /var/log/* /usr/share/doc/* /usr/share/man/* /usr/share/locale/* \
  && install -d -o 10001 -g 10001 -m 0750 /var/lib/vestibule \
  && install -d -o 10001 -g 10001 -m 0755 /etc/vestibule
