@@ -318,6 +318,7 @@ static void count_done(struct load_client *c)
     t->ended_by_server += c->talk.ended_by_server;
     if (c->primer) {
         t->primers++;
+        run_of(c)->started -= c->measured; /* another one will have to take its place */
         return;
     }
     t->ended += run_of(c)->state == LOAD_MEASURING;

@@ -316,6 +316,15 @@ static void on_good_reply(struct load_talk *t)
     }
 }
 
+/* Replies to the first commands of an envelope may come while the rest is still on its way. */
+static bool is_too_early(const struct load_talk *t)
+{
+    const struct load_work *w = work_of(t);
+    bool last_recipient = t->step == LOAD_STEP_RCPT && t->recipients + 1 == w->recipients;
+    bool first_ones = t->step == LOAD_STEP_MAIL || (t->step == LOAD_STEP_RCPT && !last_recipient);
+    return t->spans_count > 0 && !(goes_on_early(t) && first_ones);
+}
+
 static void on_reply(struct load_talk *t)
 {
     bool flood = work_of(t)->kind == LOAD_FLOOD && t->step == LOAD_STEP_AUTH;
@@ -326,7 +335,7 @@ static void on_reply(struct load_talk *t)
         on_refusal(t);
     else if (flood || t->code != good_codes[t->step])
         fail(t, "%.*s", (int)t->line_len, t->line);
-    else if (t->spans_count > 0 && !goes_on_early(t))
+    else if (is_too_early(t))
         fail(t, "the server answered before all was said");
     else
         on_good_reply(t);

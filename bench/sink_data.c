@@ -14,21 +14,22 @@ struct marks {
 };
 
 #ifdef __SSE2__
-static uint64_t bits(__m128i quarter, char octet)
+static uint64_t quarter(const uint8_t *in, __m128i octet)
 {
-    return (uint32_t)_mm_movemask_epi8(_mm_cmpeq_epi8(quarter, _mm_set1_epi8(octet)));
+    __m128i some = _mm_loadu_si128((const __m128i *)(const void *)in);
+    return (uint32_t)_mm_movemask_epi8(_mm_cmpeq_epi8(some, octet));
+}
+
+static uint64_t bits(const uint8_t *in, char octet)
+{
+    __m128i wanted = _mm_set1_epi8(octet);
+    return quarter(in, wanted) | quarter(in + 16, wanted) << 16 | quarter(in + 32, wanted) << 32 |
+           quarter(in + 48, wanted) << 48;
 }
 
 static struct marks mark(const uint8_t *in)
 {
-    struct marks m = {0, 0, 0};
-    for (unsigned i = 0; i < 4; i++) {
-        __m128i quarter = _mm_loadu_si128((const __m128i *)(const void *)(in + i * 16));
-        m.cr |= bits(quarter, '\r') << (i * 16);
-        m.lf |= bits(quarter, '\n') << (i * 16);
-        m.dot |= bits(quarter, '.') << (i * 16);
-    }
-    return m;
+    return (struct marks){bits(in, '\r'), bits(in, '\n'), bits(in, '.')};
 }
 #else
 static struct marks mark(const uint8_t *in)
