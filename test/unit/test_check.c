@@ -146,7 +146,9 @@ static void all_well_is_status_0_and_shows_what_the_mta_offers(void **state)
     int status = with_mta(&output, says);
     expect_line(output, "answers and offers SIZE 1000, 8BIT?MIME, DSN\n");
     expect_line(output, "for mail.example.org\n");
-    expect_line(output, "users: 1 user\n");
+    expect_line(
+        output,
+        "users: 1 user, SCRAM is not offered as 1 of them has no verifier (the first is alice)\n");
     expect_line(output, "ok      listener in: 127.0.0.1:24650 is free\n");
     expect_line(output, "warning listeners: none answers");
     expect_line(output, "above 1023, so any user of this host can listen there");
