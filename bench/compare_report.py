@@ -125,7 +125,7 @@ def alone_lines(summary):
 def about(summary):
     results = summary.results
     versions = ", ".join(f"{name} {version}" for name, version in results["versions"].items())
-    yield (f"{results['machine']}, {results['date']}. {versions}. {len(summary.rounds)} rounds, the servers in turn; one "
+    yield (f"{results['machine']}, {results['date']}. {versions}. Rounds: {len(summary.rounds)}, the servers in turn; one "
            "core for the server, another for load and sink; the same certificate and load. CPU time is user and system "
            "time of all processes of the server; memory is what they share counted once. Medians; × is how many times "
            "Vestibule's in the same round (lowest-highest). HAProxy, Hitch and stunnel check no password; the services that "

@@ -5,6 +5,7 @@ usage: bench/plot.py RESULTS.json PATH     (writes PATH.svg and PATH.png)"""
 import json
 import pathlib
 import shutil
+import statistics
 import subprocess
 import sys
 from xml.sax.saxutils import escape
@@ -13,6 +14,8 @@ import compare_report as report
 
 PANELS = [row for row in report.ROWS if row.figure != "rate"]
 COLUMNS, WIDTH, BAR, NAME, VALUE, MARGIN = 2, 460, 20, 86, 70, 18
+LONGEST = WIDTH - NAME - VALUE
+OUTLIER = 6  # times the median of a panel: such a bar is drawn cut off
 OURS, THEIRS, WHISKER, INK, FAINT = "#1a66cc", "#a9b4c2", "#3c4652", "#1b1f24", "#57606a"
 
 
@@ -22,12 +25,15 @@ def label(x, y, text, size=12, anchor="start", colour=INK, weight="normal"):
 
 
 def bar(x, y, scale, name, found, show, ours):
-    length = max(1.0, found.median * scale)
+    length = max(1.0, min(found.median * scale, LONGEST))
     start, middle = x + NAME, y + BAR / 2
     yield label(start - 6, middle + 4, name, anchor="end", weight="bold" if ours else "normal")
     yield (f'<rect x="{start}" y="{y + 3}" width="{length:.1f}" height="{BAR - 6}" rx="2" '
            f'fill="{OURS if ours else THEIRS}"/>')
-    low, high = start + found.low * scale, start + found.high * scale
+    low, high = start + min(found.low * scale, LONGEST), start + min(found.high * scale, LONGEST)
+    if found.median * scale > LONGEST + 1:
+        cut = start + length - 24
+        yield f'<path d="M{cut:.1f} {y} l8 {BAR} h6 l-8 -{BAR} z" fill="#ffffff"/>'
     yield f'<path d="M{low:.1f} {middle} H{high:.1f}" stroke="{WHISKER}" stroke-width="1.5"/>'
     yield label(max(start + length, high) + 6, middle + 4, show(found.median), colour=FAINT)
 
@@ -35,7 +41,8 @@ def bar(x, y, scale, name, found, show, ours):
 def panel(x, y, title, bars, show):
     """bars: (name, spread, ours)"""
     yield label(x, y + 14, title, size=13, weight="bold")
-    scale = (WIDTH - NAME - VALUE) / max(found.high for _, found, _ in bars)
+    far = OUTLIER * statistics.median(found.median for _, found, _ in bars)
+    scale = LONGEST / min(far, max(found.high for _, found, _ in bars))
     for index, (name, found, ours) in enumerate(bars):
         yield from bar(x, y + 24 + index * BAR, scale, name, found, show, ours)
 
@@ -62,8 +69,8 @@ def draw(summary):
              f'<rect width="{width}" height="{total}" fill="#ffffff"/>']
     for index, one in enumerate(shown):
         lines += panel(MARGIN + index % COLUMNS * (WIDTH + MARGIN), MARGIN + index // COLUMNS * height, *one)
-    lines.append(label(MARGIN, total - 10, f"Shorter is better. {summary.results['machine']}, {summary.results['date']}, "
-                       f"{len(summary.rounds)} rounds: median, lowest and highest.", size=11, colour=FAINT))
+    lines.append(label(MARGIN, total - 10, f"Shorter is better; a bar with a gap is longer. {summary.results['machine']}, {summary.results['date']}, "
+                       f"rounds: {len(summary.rounds)}; median, lowest and highest.", size=11, colour=FAINT))
     return "\n".join([*lines, "</svg>"]) + "\n"
 
 
