@@ -12,9 +12,9 @@ import pages
 import pki
 
 TLS = {
-    "2.3": "ssl = yes\nssl_cert = <{chain}\nssl_key = <{key}\nmail_location = mbox:{folder}/home/%u\n",
+    "2.3": "ssl = yes\nssl_cert = <{chain}\nssl_key = <{key}\nmail_location = mbox:{folder}/boxes/%u\n",
     "2.4": "ssl = yes\nssl_server_cert_file = {chain}\nssl_server_key_file = {key}\n"
-           "mail_driver = mbox\nmail_path = {folder}/home/%{{user}}\n",
+           "mail_driver = mbox\nmail_path = {folder}/boxes/%{{user}}\n",
 }
 LISTENERS = """
 service {service}-login {{
@@ -51,7 +51,9 @@ class Mailboxes(Dovecot):
         self.more += LISTENERS.format(service=self.service, plain=self.plain, port=self.port, clear=self.clear)
         self.more += pages.filled("imap", {}, "conf") + self.extra
         super().__init__(folder)
-        os.chown(self.folder / "home", 65534, 65534)
+        boxes = self.folder / "boxes"
+        boxes.mkdir()
+        os.chown(boxes, 65534, 65534)
 
     def start(self):
         super().start()
