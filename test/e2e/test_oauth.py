@@ -184,6 +184,7 @@ def test_a_new_key_is_fetched_when_it_is_missed_but_not_for_every_strange_token(
         assert log_in(door, token(fresh)) == "535 5.7.8"
     assert provider.asked["/jwks.json"] == 1
     door.reload()
+    proc.wait_until(lambda: len(door.fronts) == 1, 10, "the old front is gone")
     assert gets_in(door, token(fresh))
     assert provider.asked["/jwks.json"] == 2
 
