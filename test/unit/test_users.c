@@ -311,6 +311,10 @@ static void the_decoy_may_be_a_verifier(void **state)
     struct users *u = parse("a:" SCRAM_2 "\nb:" SCRAM "\nc:" SCRAM_2 "\nd:" DES "\n");
     assert_memory_equal(users_decoy(u), "{SCRAM-SHA-256}20000,", 21);
     assert_true(scram_read(&v, users_decoy(u)));
+    users_release(u);
+    u = parse("a:" SCRAM "\n");
+    assert_true(scram_read(&v, SCRAM) && scram_fits(&v, "pencil"));
+    assert_true(scram_read(&v, users_decoy(u)));
     assert_false(scram_fits(&v, "pencil"));
     users_release(u);
     /* a password is checked by the hash where both are there */
