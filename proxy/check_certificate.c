@@ -105,10 +105,23 @@ static void check_hostname(struct check_report *r, const struct conf *conf,
               conf->hostname);
 }
 
+static void check_client_ca(struct check_report *r, const char *path)
+{
+    char error[CERTIFICATE_ERROR_MAX];
+    struct client_ca *ca = path != NULL ? client_ca_load(path, error) : NULL;
+    if (ca != NULL)
+        check_say(r, CHECK_OK, "client_ca", "%s: %zu %s; whoever they signed for can log in", path,
+                  client_ca_count(ca), client_ca_count(ca) == 1 ? "authority" : "authorities");
+    else if (path != NULL)
+        check_say(r, CHECK_PROBLEM, "client_ca", "%s", error);
+    client_ca_free(ca);
+}
+
 void check_certificates(struct check_report *r, const struct conf *conf)
 {
     struct certificate *loaded[CONF_CERTIFICATES_MAX];
     size_t count = 0;
+    check_client_ca(r, conf->client_ca);
     if (conf->certificate_count == 0) {
         check_say(r, CHECK_WARNING, "certificate",
                   "none is named, so a self-signed one in %s is used, which clients do not trust; "

@@ -68,7 +68,7 @@ static void note(const char *list[], size_t *count, size_t max, const char *path
         list[(*count)++] = path;
 }
 
-#define FILES_MAX (2 * CONF_CERTIFICATES_MAX + CONF_BACKENDS_MAX + 2)
+#define FILES_MAX (2 * CONF_CERTIFICATES_MAX + CONF_BACKENDS_MAX + 8)
 
 static size_t list_files(const char *list[FILES_MAX], const struct conf *conf)
 {
@@ -82,6 +82,13 @@ static size_t list_files(const char *list[FILES_MAX], const struct conf *conf)
             note(list, &count, FILES_MAX, conf->backend[i] + 5);
     note(list, &count, FILES_MAX, conf->ticket_keys);
     note(list, &count, FILES_MAX, conf->policy.senders);
+    note(list, &count, FILES_MAX, conf->client_ca);
+    note(list, &count, FILES_MAX, conf->ca);
+    note(list, &count, FILES_MAX, conf->ldap_bind_password_file);
+    note(list, &count, FILES_MAX, conf->http_header_file);
+    note(list, &count, FILES_MAX, conf->oauth.client_secret_file);
+    if (conf->oauth.jwks != NULL && conf->oauth.jwks[0] == '/')
+        note(list, &count, FILES_MAX, conf->oauth.jwks);
     return count;
 }
 

@@ -223,6 +223,13 @@ def test_what_cannot_work_is_said_at_the_start(pki, clients, alice, folder, what
     vestibule.configure()
     done = program.run("-c", vestibule.path)
     assert done.returncode != 0 and "client_ca" in done.stderr and complaint in done.stderr, done.stderr
+    assert complaint in program.run("check", "-c", vestibule.path).stdout
+
+
+def test_check_counts_the_authorities(pki, clients, folder):
+    vestibule = program.Vestibule(folder / "v", pki.certificates, pki.users, 1, said(pki, clients, folder))
+    vestibule.configure()
+    assert f"{clients.certificate}: 1 authority" in program.run("check", "-c", vestibule.path).stdout
 
 
 # Real clients.
