@@ -3,20 +3,19 @@ FROM debian:trixie-slim AS build
 WORKDIR /src
 COPY test/install test/install
 COPY test/packages test/packages
-RUN apt-get update -q && apt-get install -y -q --no-install-recommends make && test/install build
+RUN apt-get update -q && apt-get install -y -q --no-install-recommends make \
+        libcurl3t64-gnutls libldap2 ca-certificates \
+ && test/install build
 COPY . .
-RUN make && make install DESTDIR=/image PREFIX=/usr
+RUN make && make install DESTDIR=/image PREFIX=/usr && conf/image /image && mkdir /state
 
-FROM debian:trixie-slim
+# No shell, no package manager: the program, its libraries, the authorities of the web.
+FROM scratch
 LABEL org.opencontainers.image.title="Vestibule" \
       org.opencontainers.image.description="TLS and passwords in front of an old mail server" \
       org.opencontainers.image.licenses="MIT"
-RUN apt-get update -q \
- && apt-get install -y -q --no-install-recommends android-libboringssl libuv1t64 libinih1 libcrypt1 libcap-ng0 libpam0g \
- && rm -rf /var/lib/apt/lists/* /var/cache/apt/*.bin /var/log/* /usr/share/doc/* /usr/share/man/* /usr/share/locale/* \
- && install -d -o 10001 -g 10001 -m 0750 /var/lib/vestibule \
- && install -d -o 10001 -g 10001 -m 0755 /etc/vestibule
-COPY --from=build /image/usr/sbin/vestibule /usr/sbin/vestibule
+COPY --from=build /image /
+COPY --from=build --chown=10001:10001 /state /var/lib/vestibule
 
 # No file capability: one that the container is not granted would keep the program from starting at all.
 USER 10001:10001
