@@ -10,9 +10,12 @@ import client
 import pages
 import pki as pki_module
 import proc
+import scram
 import vestibule as program
 from client import b64
 from pki import openssl
+
+NO_EXTENDED_MASTER_SECRET = 1  # SSL_OP_NO_EXTENDED_MASTER_SECRET, which Python has no name for
 
 
 class ClientAuthority(pki_module.Authority):
@@ -294,3 +297,24 @@ def test_a_client_delivers(door, canary, alice, clients, folder, send):
     assert done.returncode == 0, f"{done.stderr}\n{door.log()}"
     door.wait_logged("event=session", "mechanism=EXTERNAL", "login=alice", "messages=1")
     assert send(door, clients.client("other", "/CN=other"), folder).returncode != 0
+
+
+# What binds a login to its channel, where there is something to bind to.
+
+
+def test_nothing_is_bound_without_the_extended_master_secret(start, canary, folder):
+    """Two such connections can be made to look like one (RFC 7627, RFC 9266 4.2)."""
+    users = folder / "users"
+    users.write_text(f"alice:{scram.verifier(client.PASSWORD)}\n")
+    users.chmod(0o644)
+    door = start(canary.port, users=users)
+    for version, options, bound in ((ssl.TLSVersion.TLSv1_3, 0, True), (ssl.TLSVersion.TLSv1_2, 0, True),
+                                    (ssl.TLSVersion.TLSv1_2, NO_EXTENDED_MASTER_SECRET, False)):
+        made = context(door, version=version)
+        made.options |= options
+        with door.connect(context=made) as session:
+            offered = mechanisms(session)
+            assert "SCRAM-SHA-256" in offered
+            assert ("SCRAM-SHA-256-PLUS" in offered) == bound
+            if not bound:
+                assert session.command("AUTH SCRAM-SHA-256-PLUS") == "504 5.5.4"
