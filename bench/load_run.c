@@ -112,6 +112,7 @@ static void measure(struct load_run *r)
     r->measuring_from = uv_hrtime();
     r->cpu_from = cpu_seconds();
     tell(r, "measuring", -1);
+    uv_update_time(&r->loop);
     bool others = has_other_than_idle(r);
     uint64_t length = others ? r->plan->duration : longest_hold(r);
     if (r->plan->count == 0 || !others)

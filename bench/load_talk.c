@@ -320,8 +320,8 @@ static void on_good_reply(struct load_talk *t)
 static bool is_too_early(const struct load_talk *t)
 {
     const struct load_work *w = work_of(t);
-    bool last_recipient = t->step == LOAD_STEP_RCPT && t->recipients + 1 == w->recipients;
-    bool first_ones = t->step == LOAD_STEP_MAIL || (t->step == LOAD_STEP_RCPT && !last_recipient);
+    bool chunk_is_next = w->chunked && t->recipients + 1 >= w->recipients;
+    bool first_ones = t->step == LOAD_STEP_MAIL || (t->step == LOAD_STEP_RCPT && !chunk_is_next);
     return t->spans_count > 0 && !(goes_on_early(t) && first_ones);
 }
 

@@ -305,6 +305,21 @@ static void a_250_before_the_message_was_said_is_a_failure(void **state)
     assert_int_equal(hears("250 taken\r\n"), LOAD_TALK_FAILED);
 }
 
+static void replies_may_come_while_an_envelope_is_on_its_way(void **state)
+{
+    (void)state;
+    piece = 1000;
+    begin("session,auth=no,size=600,recipients=2");
+    load_talk_secured(&talk);
+    hears(GREETING);
+    says("EHLO load.example\r\n");
+    hears(HELLO);
+    load_talk_sent(&talk, load_talk_next(&talk)->len); /* MAIL */
+    load_talk_sent(&talk, 2 * strlen("RCPT TO:<r0@load.example>\r\n"));
+    assert_int_equal(hears("250 ok\r\n250 ok\r\n250 ok\r\n"), LOAD_TALK_MORE);
+    assert_int_equal(hears("354 not asked yet\r\n"), LOAD_TALK_FAILED);
+}
+
 /* However a server answers out of turn, nothing is written where it should not be. */
 static void a_server_out_of_its_mind_does_no_harm(void **state)
 {
@@ -486,6 +501,7 @@ int main(void)
         cmocka_unit_test(what_a_server_must_not_say_is_a_failure),
         cmocka_unit_test(bytes_behind_starttls_are_a_failure),
         cmocka_unit_test(a_250_before_the_message_was_said_is_a_failure),
+        cmocka_unit_test(replies_may_come_while_an_envelope_is_on_its_way),
         cmocka_unit_test(a_server_out_of_its_mind_does_no_harm),
         cmocka_unit_test(works_as_they_are_written),
         cmocka_unit_test(values_as_they_are_written),
