@@ -5,14 +5,12 @@ import base64
 import contextlib
 import hashlib
 import hmac
-import ssl
 
 import pytest
 
-import client
 import canary as canary_module
+import client
 import cred
-import pki as pki_module
 import proc
 import vestibule as program
 from client import b64, plain
@@ -21,7 +19,6 @@ from cred import base
 OPEN = {"auth": {"cache": "0", "failure_delay": "0", "lockout": "off", "max_failures": 20}}
 ALL = ["SCRAM-SHA-256", "SCRAM-SHA-1", "GSSAPI", "GSS-SPNEGO", "OAUTHBEARER", "XOAUTH2", "OTP", "DIGEST-MD5", "CRAM-MD5",
        "NTLM", "PLAIN", "LOGIN"]  # strongest first, without those that need a certificate or a bound channel
-
 
 BOTH = pytest.mark.parametrize("tls", ["implicit", "starttls"])
 
@@ -370,93 +367,6 @@ def test_tokens_of_another_shape_reach_nobody(vestibule, store):
         assert not store.told("AUTH")
         assert session.command("AUTH OAUTHBEARER " + b64(bearer("good" * 4000))) == "500 5.5.6"
         assert session.command("AUTH OAUTHBEARER " + b64(bearer("good"))) == "235 2.7.0"
-
-
-# Certificates.
-
-
-@pytest.fixture(scope="session")
-def people(workshop):
-    """An authority for clients, and certificates of a user, of somebody unknown, and of another authority."""
-    folder = workshop / "people"
-    (folder / "other").mkdir(parents=True)
-    authority, other = pki_module.Authority(folder), pki_module.Authority(folder / "other")
-    return {"ca": authority.certificate, "alice": authority.issue("alice", names="DNS:laptop.example.test"),
-            "mallory": authority.issue("mallory", names="email:mallory@any.example"),
-            "foreign": other.issue("alice", names="DNS:laptop.example.test")}
-
-
-@pytest.fixture
-def certified(start, canary, people):
-    vestibule = start(canary.port, {**OPEN, "tls": {"client_ca": people["ca"]}})
-
-    def context(who=None, version=None):
-        made = client.trusting(vestibule.ca)
-        if version is not None:
-            made.minimum_version = made.maximum_version = version
-        if who is not None:
-            made.load_cert_chain(people[who].chain, people[who].key)
-        return made
-
-    def connect(tls, *who):
-        return vestibule.connect(tls, context=context(*who))
-
-    connect.vestibule, connect.context = vestibule, context
-    return connect
-
-
-@BOTH
-def test_external_is_offered_to_who_has_a_certificate(certified, tls):
-    with certified(tls, "alice") as session:
-        assert mechanisms(session)[0] == "EXTERNAL"
-    with certified(tls) as session:
-        assert "EXTERNAL" not in mechanisms(session)
-        assert session.command("AUTH EXTERNAL =") == "504 5.5.4"
-        assert session.command("AUTH EXTERNAL " + b64("alice")) == "504 5.5.4"
-        assert session.command("AUTH PLAIN " + plain()) == "235 2.7.0"
-
-
-@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
-def test_external_logs_in(certified, tls, version):
-    with certified(tls, "alice", version) as session:
-        session.ehlo()
-        assert session.command("AUTH EXTERNAL").text == "334 "
-        assert session.command("") == "235 2.7.0"
-        assert session.deliver("r@any.example", b"Subject: t\r\n\r\nx\r\n").code == 250
-        session.quit()
-    certified.vestibule.wait_logged("event=session ", "login=alice ", "mechanism=EXTERNAL ")
-
-
-def test_external_is_nobody_else(certified, tls):
-    with certified(tls, "alice") as session:
-        session.ehlo()
-        for name in ("bob", "ALICE", "alice ", "alice\0", "alic", "alice@any.example"):
-            assert session.command("AUTH EXTERNAL " + b64(name)) == "535 5.7.8", name
-        assert session.command("AUTH EXTERNAL " + b64("alice")) == "235 2.7.0"
-
-
-def test_external_of_a_login_that_is_not_there(certified, tls):
-    """The authority signed it, the users file does not know it."""
-    with certified(tls, "mallory") as session:
-        assert "EXTERNAL" in mechanisms(session)
-        assert session.command("AUTH EXTERNAL =") == "535 5.7.8"
-        assert session.command("MAIL FROM:<a@b.example>") == "530 5.7.0"
-
-
-def test_a_certificate_of_another_authority_ends_the_handshake(certified, tls):
-    with pytest.raises((ssl.SSLError, OSError, client.Closed)):
-        with certified(tls, "foreign") as session:
-            session.ehlo()
-
-
-def test_a_resumed_session_has_no_certificate(certified):
-    """No ticket carries a login over: where a session is resumed, nobody is known by a certificate."""
-    context = certified.context("alice")
-    with certified.vestibule.connect(context=context) as session:
-        assert "EXTERNAL" in mechanisms(session)
-        ticket = session.sock.session
-    with certified.vestibule.connect(context=context, session=ticket) as session:
-        assert ("EXTERNAL" in mechanisms(session)) != session.sock.session_reused
 
 
 # With a real server behind them.
