@@ -104,17 +104,20 @@ static bool url_mail_heard(struct fetch_job *job, const char *octets, size_t len
     return uq->greeted;
 }
 
-static bool url_mail_try_otherwise(struct url_question *uq)
+/* No SASL there: what is older may be. */
+static void url_mail_try_otherwise(struct url_question *uq)
 {
+    const struct sasl_credential *c = uq->question->credential;
     struct backend_url *u = uq->backend;
     const bool can = u->spec.protocol != URL_SMTP && !uq->clear;
 
     u->clear = can;
-    if (!can || !url_mail_clear_ok(u->spec.protocol, uq->question->credential->login,
-                                   uq->question->credential->secret))
-        return false;
-    url_mail_begin(uq);
-    return true;
+    if (!can)
+        url_give_up(uq, "it offers no way to log in with a password (AUTH PLAIN or LOGIN)");
+    else if (!url_mail_clear_ok(u->spec.protocol, c->login, c->secret))
+        url_answer(uq, BACKEND_REJECTED, NULL);
+    else
+        url_mail_begin(uq);
 }
 
 static void url_mail_done(struct fetch_job *job, const struct fetch_result *r)
@@ -135,8 +138,7 @@ static void url_mail_done(struct fetch_job *job, const struct fetch_result *r)
         url_answer(uq, BACKEND_REJECTED, NULL);
         return;
     case URL_MAIL_NO_WAY:
-        if (!url_mail_try_otherwise(uq))
-            url_give_up(uq, "it offers no way to log in with a password (AUTH PLAIN or LOGIN)");
+        url_mail_try_otherwise(uq);
         return;
     case URL_MAIL_UNAVAILABLE:
         break;
@@ -176,7 +178,8 @@ static void url_mail_begin(struct url_question *uq)
     uq->given = uq->greeted = false;
     r.user = uq->question->credential->login;
     r.password = uq->question->credential->secret;
-    r.login_options = uq->clear ? "AUTH=+LOGIN" : "AUTH=PLAIN;AUTH=LOGIN";
+    /* without a wish it is IMAP's LOGIN, POP3's USER and PASS where nothing else is offered */
+    r.login_options = uq->clear ? NULL : "AUTH=PLAIN;AUTH=LOGIN";
     r.timeout_ms = url_time_left(uq);
     uq->job = (struct fetch_job){
         .done = url_mail_done, .sent = url_mail_sent, .heard = url_mail_heard, .owner = uq};

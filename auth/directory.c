@@ -24,6 +24,7 @@ enum { DIRECTORY_ENTRIES_MAX = 2 }; /* two are one too many, and enough to know 
     DO(initialize, ldap_initialize)       \
     DO(set_option, ldap_set_option)       \
     DO(get_option, ldap_get_option)       \
+    DO(connect, ldap_connect)             \
     DO(start_tls, ldap_start_tls_s)       \
     DO(bind, ldap_sasl_bind_s)            \
     DO(search, ldap_search_ext_s)         \
@@ -89,6 +90,7 @@ struct directory_talk {
     LDAP *ld;
     struct ldap_conncb watch;
     bool connected;
+    bool open;    /* with TLS, where that is wanted */
     uint64_t end; /* uv_hrtime: then its time is over */
 };
 
@@ -311,7 +313,6 @@ static void directory_hang_up(struct directory_talk *t)
     pthread_mutex_unlock(&t->errand->directory->lock);
 }
 
-/* The connection itself is made with the first thing to be said. */
 static bool directory_prepare(struct directory_talk *t, int demand)
 {
     t->connected = false;
@@ -320,9 +321,12 @@ static bool directory_prepare(struct directory_talk *t, int demand)
     return directory_rules(t) && directory_tls_rules(t, demand);
 }
 
-static int directory_start_tls(struct directory_talk *t)
+static int directory_secure(struct directory_talk *t)
 {
-    return t->server->start_tls ? directory_ldap.start_tls(t->ld, NULL, NULL) : LDAP_SUCCESS;
+    const int rc = directory_ldap.connect(t->ld);
+
+    return rc == LDAP_SUCCESS && t->server->start_tls ? directory_ldap.start_tls(t->ld, NULL, NULL)
+                                                      : rc;
 }
 
 static int directory_bind(struct directory_talk *t, const char *name, const char *password)
@@ -339,6 +343,15 @@ static bool directory_certificate(struct directory_talk *t, struct berval *der)
            der->bv_val != NULL;
 }
 
+/* Even a farewell would be something said. */
+static void directory_silence(struct directory_talk *t)
+{
+    int fd = -1;
+
+    if (directory_ldap.get_option(t->ld, LDAP_OPT_DESC, &fd) == LDAP_OPT_SUCCESS && fd >= 0)
+        shutdown(fd, SHUT_RDWR);
+}
+
 /* The library does not tell what it has against a certificate. So it is looked at again, without
  * saying anything to whoever shows it. */
 static bool directory_tls_fault(struct directory_talk *t)
@@ -349,18 +362,17 @@ static bool directory_tls_fault(struct directory_talk *t)
     directory_hang_up(t);
     if (!directory_prepare(t, LDAP_OPT_X_TLS_NEVER))
         return false;
-    if (directory_start_tls(t) == LDAP_SUCCESS &&
-        (t->server->start_tls || directory_bind(t, "", "") != LDAP_SERVER_DOWN) &&
-        directory_certificate(t, &der)) {
+    if (directory_secure(t) == LDAP_SUCCESS && directory_certificate(t, &der)) {
         peer_certificate_fault(fault, (const uint8_t *)der.bv_val, der.bv_len, t->server->host,
                                time(NULL));
         directory_ldap.ber_free(der.bv_val);
     }
+    directory_silence(t);
     return directory_fails(t, "%s", fault);
 }
 
 /* `rc` is what the first thing that was said came to: of the network alone, or of the server. */
-static bool directory_reached(struct directory_talk *t, int rc, bool tls_stands)
+static bool directory_reached(struct directory_talk *t, int rc)
 {
     if (rc != LDAP_SERVER_DOWN && rc != LDAP_CONNECT_ERROR && rc != LDAP_TIMEOUT)
         return true;
@@ -369,7 +381,7 @@ static bool directory_reached(struct directory_talk *t, int rc, bool tls_stands)
     if (rc == LDAP_TIMEOUT || uv_hrtime() >= t->end)
         return directory_fails(t, "it gave no answer within %u seconds",
                                (unsigned)(t->server->timeout_ms / 1000));
-    if (t->server->tls && !tls_stands)
+    if (t->server->tls && !t->open)
         return directory_tls_fault(t);
     return directory_fails(t, "it closed the connection without an answer");
 }
@@ -380,12 +392,13 @@ static bool directory_open(struct directory_talk *t)
 
     if (!directory_prepare(t, LDAP_OPT_X_TLS_DEMAND))
         return false;
-    rc = directory_start_tls(t);
-    if (!directory_reached(t, rc, false))
+    rc = directory_secure(t);
+    if (!directory_reached(t, rc))
         return false;
     if (rc != LDAP_SUCCESS)
         return directory_fails(t, "it does not offer TLS (StartTLS: %s), which is needed here",
                                directory_ldap.err2string(rc));
+    t->open = true;
     return true;
 }
 
@@ -408,7 +421,7 @@ static bool directory_enter(struct directory_talk *t)
 
     rc = directory_bind(t, s->bind_dn != NULL ? s->bind_dn : "",
                         s->bind_dn != NULL ? s->bind_password : "");
-    if (!directory_reached(t, rc, t->server->start_tls))
+    if (!directory_reached(t, rc))
         return false;
     directory_note_until(t);
     if (rc == LDAP_SUCCESS)
@@ -486,7 +499,7 @@ static void directory_try(struct directory_talk *t, const char *name)
         return;
     }
     rc = directory_bind(t, name, password);
-    if (!directory_reached(t, rc, t->server->start_tls || t->question->filter != NULL))
+    if (!directory_reached(t, rc))
         return;
     if (rc == LDAP_SUCCESS)
         t->answer->outcome = DIRECTORY_ACCEPTED;
@@ -501,7 +514,7 @@ static void directory_try(struct directory_talk *t, const char *name)
 /* Is it there? Whether nobody may log in is its own affair. */
 static void directory_look(struct directory_talk *t)
 {
-    if (!directory_reached(t, directory_bind(t, "", ""), t->server->start_tls))
+    if (!directory_reached(t, directory_bind(t, "", "")))
         return;
     directory_note_until(t);
     t->answer->outcome = DIRECTORY_REJECTED;
