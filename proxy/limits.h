@@ -11,7 +11,7 @@
     32768 /* two whole MTA replies; a client that reads no replies is not read either */
 #define LIMIT_MTA_IN 16384    /* REPLY_TOTAL_MAX */
 #define LIMIT_MTA_OUT 65536   /* message data on its way; a slow MTA stops the client */
-#define LIMIT_CIPHER_IN 16640 /* one TLS record with its overhead */
+#define LIMIT_CIPHER_IN 66560 /* four TLS records with their overhead, of a client in full flow */
 #define LIMIT_CIPHER_OUT \
     65536 /* records on their way to the client, a certificate flight included */
 

@@ -318,6 +318,8 @@ void session_step(struct session *s)
     while (s->again && s->octets_in - start < STEP_OCTETS);
     if (s->phase == PHASE_CLOSED)
         return;
+    if (s->again)
+        (void)session_give_mta(s); /* what was gathered when the others got their turn */
     arm_polls(s);
     arm_timer(s);
 }

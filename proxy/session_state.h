@@ -35,6 +35,7 @@ struct session {
     bool again; /* more can move: the others have their turn first */
     bool draining;
     bool readable;
+    bool flowing; /* the last read filled its room */
     bool writable;
     bool client_ended; /* end of file or close_notify; replies may still reach it */
     bool farewell;     /* our close_notify is in wire_out, or out */

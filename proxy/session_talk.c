@@ -293,5 +293,8 @@ bool session_talk(struct session *s, bool *broken)
     if (s->phase == PHASE_FLUSH)
         return true; /* the farewell goes with what is left to say */
     moved |= session_give_client(s, broken);
+    /* message data is gathered as long as more of it comes */
+    if (moved && s->flowing && buf_room(&s->to_mta) > LIMIT_CLIENT_IN)
+        return true;
     return session_give_mta(s) || moved;
 }

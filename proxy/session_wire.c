@@ -86,7 +86,10 @@ static bool refill(struct session *s, struct buf *queue, bool *broken)
     size_t before = buf_len(queue);
     if (!s->readable || s->client_ended || (queue == &s->wire_in && before > 0))
         return false; /* what the engine has not taken comes first */
-    enum socket_status status = socket_take(s->fd, queue, LIMIT_CLIENT_IN, &s->readable);
+    /* a read that filled its room says that more is on its way */
+    size_t most = s->flowing ? LIMIT_CIPHER_IN : LIMIT_CLIENT_IN;
+    enum socket_status status = socket_take(s->fd, queue, most, &s->readable);
+    s->flowing = s->readable;
     s->octets_in += buf_len(queue) - before;
     if (status == SOCKET_ENDED)
         s->client_ended = true;
