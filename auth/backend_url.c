@@ -544,8 +544,8 @@ static struct backend *url_open(const char *scheme, const char *argument,
 static struct directory_server url_directory_server(const struct backend_url *u)
 {
     return (struct directory_server){
-        .url = u->server,
         .host = u->spec.host,
+        .port = u->spec.port,
         .tls = u->spec.tls != URL_TLS_NONE,
         .start_tls = u->spec.tls == URL_TLS_START,
         .ca = u->settings.ca,

@@ -1,8 +1,8 @@
 #include "auth/directory.h"
 
 #include <dlfcn.h>
-#include <fcntl.h>
 #include <ldap.h>
+#include <openldap.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -12,34 +12,36 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "auth/peer_certificate.h"
+#include "auth/dial.h"
 #include "auth/wiped.h"
 
 #define DIRECTORY_PACKAGE "libldap-2.5-0 (libldap2 in newer releases)"
+/* Where no server is; the library wants to hear something. */
+#define DIRECTORY_NOWHERE "ldap://127.0.0.1:1"
 #define DIRECTORY_SYSTEM_CA "/etc/ssl/certs/ca-certificates.crt"
 
 enum { DIRECTORY_ENTRIES_MAX = 2 }; /* two are one too many, and enough to know */
 
-#define DIRECTORY_FUNCTIONS(DO)           \
-    DO(initialize, ldap_initialize)       \
-    DO(set_option, ldap_set_option)       \
-    DO(get_option, ldap_get_option)       \
-    DO(connect, ldap_connect)             \
-    DO(start_tls, ldap_start_tls_s)       \
-    DO(bind, ldap_sasl_bind_s)            \
-    DO(search, ldap_search_ext_s)         \
-    DO(count_entries, ldap_count_entries) \
-    DO(first_entry, ldap_first_entry)     \
-    DO(get_dn, ldap_get_dn)               \
-    DO(memfree, ldap_memfree)             \
-    DO(get_values, ldap_get_values_len)   \
-    DO(free_values, ldap_value_free_len)  \
-    DO(msgfree, ldap_msgfree)             \
-    DO(unbind, ldap_unbind_ext_s)         \
-    DO(err2string, ldap_err2string)       \
-    DO(ber_set_option, ber_set_option)    \
-    DO(ber_free, ber_memfree)             \
-    DO(sockbuf_ctrl, ber_sockbuf_ctrl)
+#define DIRECTORY_FUNCTIONS(DO)             \
+    DO(initialize, ldap_initialize)         \
+    DO(init_fd, ldap_init_fd)               \
+    DO(set_option, ldap_set_option)         \
+    DO(get_option, ldap_get_option)         \
+    DO(extended, ldap_extended_operation_s) \
+    DO(bind, ldap_sasl_bind_s)              \
+    DO(search, ldap_search_ext_s)           \
+    DO(count_entries, ldap_count_entries)   \
+    DO(first_entry, ldap_first_entry)       \
+    DO(get_dn, ldap_get_dn)                 \
+    DO(memfree, ldap_memfree)               \
+    DO(get_values, ldap_get_values_len)     \
+    DO(free_values, ldap_value_free_len)    \
+    DO(msgfree, ldap_msgfree)               \
+    DO(unbind, ldap_unbind_ext_s)           \
+    DO(err2string, ldap_err2string)         \
+    DO(ber_set_option, ber_set_option)      \
+    DO(berfree, ber_bvfree)                 \
+    DO(add_io, ber_sockbuf_add_io)
 
 #define DIRECTORY_FIELD(field, function) __typeof__(function) *field;
 #define DIRECTORY_FIND(field, function)                                        \
@@ -87,9 +89,10 @@ struct directory_talk {
     const struct directory_question *question;
     struct directory_answer *answer;
     struct directory_errand *errand; /* NULL: nobody can cut it off */
+    int fd;                          /* ld's, once that is there; -1: none */
+    struct dial tls;
     LDAP *ld;
-    struct ldap_conncb watch;
-    bool connected;
+    struct ldap_conncb no_other;
     bool open;    /* with TLS, where that is wanted */
     uint64_t end; /* uv_hrtime: then its time is over */
 };
@@ -214,119 +217,132 @@ static struct timeval directory_time(uint32_t ms)
     return (struct timeval){.tv_sec = ms / 1000, .tv_usec = (suseconds_t)(ms % 1000) * 1000};
 }
 
-/* Half a TLS record would be waited for without end. */
-static void directory_patience(int fd, uint32_t ms)
+/* Another thread may cut the connection while this one waits on it. False: it has been. */
+static bool directory_show_socket(struct directory_talk *t, int fd)
 {
-    const struct timeval tv = directory_time(ms);
-
-    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof tv);
-    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &tv, sizeof tv);
-}
-
-/* The socket is the library's and may be closed and its number given away at any time; a second
- * descriptor of it may be shut down from another thread. */
-static void directory_forget_socket(struct directory_errand *e)
-{
-    if (e->fd >= 0)
-        close(e->fd);
-    e->fd = -1;
-}
-
-static int directory_connected(LDAP *ld, Sockbuf *sb, LDAPURLDesc *url, struct sockaddr *address,
-                               struct ldap_conncb *watch)
-{
-    (void)ld, (void)url, (void)address;
-    struct directory_talk *t = watch->lc_arg;
     struct directory_errand *e = t->errand;
-    ber_socket_t fd = -1;
-    bool cut = false;
+    bool cut;
 
-    directory_ldap.sockbuf_ctrl(sb, LBER_SB_OPT_GET_FD, &fd);
-    if (fd < 0)
-        return -1;
-    directory_patience(fd, t->server->timeout_ms);
-    t->connected = true;
-    if (e != NULL) {
-        pthread_mutex_lock(&e->directory->lock);
-        directory_forget_socket(e);
-        e->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
-        cut = e->cut;
-        pthread_mutex_unlock(&e->directory->lock);
-    }
-    return cut ? -1 : 0;
+    if (e == NULL)
+        return true;
+    pthread_mutex_lock(&e->directory->lock);
+    e->fd = fd;
+    cut = e->cut;
+    pthread_mutex_unlock(&e->directory->lock);
+    return !cut;
 }
 
-static void directory_disconnected(LDAP *ld, Sockbuf *sb, struct ldap_conncb *watch)
+static bool directory_dial(struct directory_talk *t)
 {
-    (void)ld, (void)sb, (void)watch;
+    const struct directory_server *s = t->server;
+
+    t->fd = dial_connect(s->host, s->port, DIRECTORY_CONNECT_MS, s->timeout_ms, t->answer->error);
+    return t->fd >= 0 && directory_show_socket(t, t->fd);
 }
 
-static void directory_set(struct directory_talk *t, int option, int value)
+/* The library's own TLS may be OpenSSL's (Debian 13), which would take BoringSSL's functions for
+ * its own. So it speaks through ours. */
+static int directory_io_setup(Sockbuf_IO_Desc *io, void *dial)
 {
-    directory_ldap.set_option(t->ld, option, &value);
+    io->sbiod_pvt = dial;
+    return 0;
+}
+
+static int directory_io_remove(Sockbuf_IO_Desc *io)
+{
+    io->sbiod_pvt = NULL;
+    return 0;
+}
+
+static int directory_io_ctrl(Sockbuf_IO_Desc *io, int option, void *value)
+{
+    (void)value;
+    return option == LBER_SB_OPT_DATA_READY && dial_pending(io->sbiod_pvt) ? 1 : 0;
+}
+
+static ber_slen_t directory_io_read(Sockbuf_IO_Desc *io, void *octets, ber_len_t len)
+{
+    return dial_read(io->sbiod_pvt, octets, len);
+}
+
+static ber_slen_t directory_io_write(Sockbuf_IO_Desc *io, void *octets, ber_len_t len)
+{
+    return dial_write(io->sbiod_pvt, octets, len);
+}
+
+static int directory_io_close(Sockbuf_IO_Desc *io)
+{
+    (void)io;
+    return 0;
+}
+
+static bool directory_secure(struct directory_talk *t)
+{
+    const struct directory_server *s = t->server;
+
+    return dial_secure(&t->tls, t->fd, s->host, s->ca != NULL ? s->ca : DIRECTORY_SYSTEM_CA,
+                       t->answer->until, t->answer->error);
+}
+
+static bool directory_speak_through(struct directory_talk *t)
+{
+    static Sockbuf_IO io = {directory_io_setup, directory_io_remove, directory_io_ctrl,
+                            directory_io_read,  directory_io_write,  directory_io_close};
+    Sockbuf *sb = NULL;
+
+    return directory_ldap.get_option(t->ld, LDAP_OPT_SOCKBUF, &sb) == LDAP_OPT_SUCCESS &&
+           directory_ldap.add_io(sb, &io, LBER_SBIOD_LEVEL_TRANSPORT, &t->tls) == 0;
+}
+
+/* Where the connection is lost the library would make a new one, without TLS. */
+static int directory_no_other(LDAP *ld, Sockbuf *sb, LDAPURLDesc *url, struct sockaddr *address,
+                              struct ldap_conncb *callback)
+{
+    (void)ld, (void)sb, (void)url, (void)address, (void)callback;
+    return -1;
+}
+
+static void directory_never_mind(LDAP *ld, Sockbuf *sb, struct ldap_conncb *callback)
+{
+    (void)ld, (void)sb, (void)callback;
 }
 
 /* Everything that a file of the system or the environment could have said otherwise. */
 static bool directory_rules(struct directory_talk *t)
 {
-    const struct timeval connect = directory_time(DIRECTORY_CONNECT_MS);
     const struct timeval reply = directory_time(t->server->timeout_ms);
+    const int version = LDAP_VERSION3, deref = LDAP_DEREF_NEVER;
 
-    directory_set(t, LDAP_OPT_PROTOCOL_VERSION, LDAP_VERSION3);
-    directory_set(t, LDAP_OPT_DEREF, LDAP_DEREF_NEVER);
-    directory_ldap.set_option(t->ld, LDAP_OPT_REFERRALS, LDAP_OPT_OFF);
+    t->no_other =
+        (struct ldap_conncb){.lc_add = directory_no_other, .lc_del = directory_never_mind};
+    directory_ldap.set_option(t->ld, LDAP_OPT_DEREF, &deref);
     directory_ldap.set_option(t->ld, LDAP_OPT_RESTART, t); /* anything but NULL */
-    directory_ldap.set_option(t->ld, LDAP_OPT_NETWORK_TIMEOUT, &connect);
     directory_ldap.set_option(t->ld, LDAP_OPT_TIMEOUT, &reply);
-    t->watch = (struct ldap_conncb){
-        .lc_add = directory_connected, .lc_del = directory_disconnected, .lc_arg = t};
-    return directory_ldap.set_option(t->ld, LDAP_OPT_CONNECT_CB, &t->watch) == LDAP_OPT_SUCCESS;
+    return directory_ldap.set_option(t->ld, LDAP_OPT_PROTOCOL_VERSION, &version) ==
+               LDAP_OPT_SUCCESS &&
+           directory_ldap.set_option(t->ld, LDAP_OPT_REFERRALS, LDAP_OPT_OFF) == LDAP_OPT_SUCCESS &&
+           directory_ldap.set_option(t->ld, LDAP_OPT_CONNECT_CB, &t->no_other) == LDAP_OPT_SUCCESS;
 }
 
-static bool directory_tls_rules(struct directory_talk *t, int demand)
+static bool directory_begin_ldap(struct directory_talk *t)
 {
-    const char *ca = t->server->ca != NULL ? t->server->ca : DIRECTORY_SYSTEM_CA;
-    static const int nothing[] = {LDAP_OPT_X_TLS_CACERTDIR, LDAP_OPT_X_TLS_CERTFILE,
-                                  LDAP_OPT_X_TLS_KEYFILE, LDAP_OPT_X_TLS_CRLFILE};
-    int server = 0;
-
-    if (!t->server->tls)
-        return true;
-    for (size_t i = 0; i < sizeof nothing / sizeof nothing[0]; i++)
-        directory_ldap.set_option(t->ld, nothing[i], NULL);
-    directory_set(t, LDAP_OPT_X_TLS_REQUIRE_CERT, demand);
-    if (directory_ldap.set_option(t->ld, LDAP_OPT_X_TLS_CACERTFILE, ca) == LDAP_OPT_SUCCESS &&
-        directory_ldap.set_option(t->ld, LDAP_OPT_X_TLS_NEWCTX, &server) == LDAP_OPT_SUCCESS)
-        return true;
-    return directory_fails(t, "the authorities in %.200s cannot be read; see [auth] ca", ca);
+    if (directory_ldap.init_fd(t->fd, LDAP_PROTO_TCP, DIRECTORY_NOWHERE, &t->ld) != LDAP_SUCCESS) {
+        t->ld = NULL;
+        return directory_fails(t, "out of memory");
+    }
+    return directory_rules(t) || directory_fails(t, "the library libldap takes no orders");
 }
 
 static void directory_hang_up(struct directory_talk *t)
 {
+    directory_show_socket(t, -1);
+    if (!t->open && t->fd >= 0)
+        shutdown(t->fd, SHUT_RDWR); /* whoever is not trusted hears no farewell */
     if (t->ld != NULL)
         directory_ldap.unbind(t->ld, NULL, NULL);
-    t->ld = NULL;
-    if (t->errand == NULL)
-        return;
-    pthread_mutex_lock(&t->errand->directory->lock);
-    directory_forget_socket(t->errand);
-    pthread_mutex_unlock(&t->errand->directory->lock);
-}
-
-static bool directory_prepare(struct directory_talk *t, int demand)
-{
-    t->connected = false;
-    if (directory_ldap.initialize(&t->ld, t->server->url) != LDAP_SUCCESS)
-        return directory_fails(t, "the address cannot be used");
-    return directory_rules(t) && directory_tls_rules(t, demand);
-}
-
-static int directory_secure(struct directory_talk *t)
-{
-    const int rc = directory_ldap.connect(t->ld);
-
-    return rc == LDAP_SUCCESS && t->server->start_tls ? directory_ldap.start_tls(t->ld, NULL, NULL)
-                                                      : rc;
+    else if (t->fd >= 0)
+        close(t->fd);
+    dial_free(&t->tls);
 }
 
 static int directory_bind(struct directory_talk *t, const char *name, const char *password)
@@ -336,80 +352,43 @@ static int directory_bind(struct directory_talk *t, const char *name, const char
     return directory_ldap.bind(t->ld, name, LDAP_SASL_SIMPLE, &secret, NULL, NULL, NULL);
 }
 
-static bool directory_certificate(struct directory_talk *t, struct berval *der)
-{
-    return t->ld != NULL && t->server->tls &&
-           directory_ldap.get_option(t->ld, LDAP_OPT_X_TLS_PEERCERT, der) == LDAP_OPT_SUCCESS &&
-           der->bv_val != NULL;
-}
-
-/* Even a farewell would be something said. */
-static void directory_silence(struct directory_talk *t)
-{
-    int fd = -1;
-
-    if (directory_ldap.get_option(t->ld, LDAP_OPT_DESC, &fd) == LDAP_OPT_SUCCESS && fd >= 0)
-        shutdown(fd, SHUT_RDWR);
-}
-
-/* The library does not tell what it has against a certificate. So it is looked at again, without
- * saying anything to whoever shows it. */
-static bool directory_tls_fault(struct directory_talk *t)
-{
-    char fault[PEER_CERTIFICATE_FAULT_MAX] = "the TLS handshake failed";
-    struct berval der = {.bv_len = 0};
-
-    directory_hang_up(t);
-    if (!directory_prepare(t, LDAP_OPT_X_TLS_NEVER))
-        return false;
-    if (directory_secure(t) == LDAP_SUCCESS && directory_certificate(t, &der)) {
-        peer_certificate_fault(fault, (const uint8_t *)der.bv_val, der.bv_len, t->server->host,
-                               time(NULL));
-        directory_ldap.ber_free(der.bv_val);
-    }
-    directory_silence(t);
-    return directory_fails(t, "%s", fault);
-}
-
-/* `rc` is what the first thing that was said came to: of the network alone, or of the server. */
+/* `rc` may be of the network alone, or the server's. */
 static bool directory_reached(struct directory_talk *t, int rc)
 {
     if (rc != LDAP_SERVER_DOWN && rc != LDAP_CONNECT_ERROR && rc != LDAP_TIMEOUT)
         return true;
-    if (!t->connected)
-        return directory_fails(t, "it cannot be reached: is it running there?");
     if (rc == LDAP_TIMEOUT || uv_hrtime() >= t->end)
         return directory_fails(t, "it gave no answer within %u seconds",
                                (unsigned)(t->server->timeout_ms / 1000));
-    if (t->server->tls && !t->open)
-        return directory_tls_fault(t);
-    return directory_fails(t, "it closed the connection without an answer");
+    return directory_fails(t, "it closed the connection without an answer that makes sense");
+}
+
+/* RFC 4511 4.14 */
+static bool directory_start_tls(struct directory_talk *t)
+{
+    char *name = NULL;
+    struct berval *value = NULL;
+    const int rc =
+        directory_ldap.extended(t->ld, LDAP_EXOP_START_TLS, NULL, NULL, NULL, &name, &value);
+
+    directory_ldap.memfree(name);
+    directory_ldap.berfree(value);
+    if (!directory_reached(t, rc))
+        return false;
+    return rc == LDAP_SUCCESS ||
+           directory_fails(t, "it does not offer TLS (StartTLS: %s), which is needed here",
+                           directory_ldap.err2string(rc));
 }
 
 static bool directory_open(struct directory_talk *t)
 {
-    int rc;
+    const bool tls = t->server->tls, later = t->server->start_tls;
 
-    if (!directory_prepare(t, LDAP_OPT_X_TLS_DEMAND))
-        return false;
-    rc = directory_secure(t);
-    if (!directory_reached(t, rc))
-        return false;
-    if (rc != LDAP_SUCCESS)
-        return directory_fails(t, "it does not offer TLS (StartTLS: %s), which is needed here",
-                               directory_ldap.err2string(rc));
-    t->open = true;
-    return true;
-}
-
-static void directory_note_until(struct directory_talk *t)
-{
-    struct berval der = {.bv_len = 0};
-
-    if (!directory_certificate(t, &der))
-        return;
-    peer_certificate_until(t->answer->until, (const uint8_t *)der.bv_val, der.bv_len);
-    directory_ldap.ber_free(der.bv_val);
+    t->open = directory_dial(t) && (!tls || later || directory_secure(t)) &&
+              directory_begin_ldap(t) &&
+              (!later || (directory_start_tls(t) && directory_secure(t))) &&
+              (!tls || directory_speak_through(t));
+    return t->open;
 }
 
 /* Who searches. Without a name it is nobody, which is said too: it shows that the server answers.
@@ -423,7 +402,6 @@ static bool directory_enter(struct directory_talk *t)
                         s->bind_dn != NULL ? s->bind_password : "");
     if (!directory_reached(t, rc))
         return false;
-    directory_note_until(t);
     if (rc == LDAP_SUCCESS)
         return true;
     return directory_fails(t, "it does not let %.200s in (%s)%s",
@@ -516,7 +494,6 @@ static void directory_look(struct directory_talk *t)
 {
     if (!directory_reached(t, directory_bind(t, "", "")))
         return;
-    directory_note_until(t);
     t->answer->outcome = DIRECTORY_REJECTED;
 }
 
@@ -552,6 +529,7 @@ static void directory_speak(struct directory_answer *out, const struct directory
                                .question = q,
                                .answer = out,
                                .errand = e,
+                               .fd = -1,
                                .end = uv_hrtime() + server->timeout_ms * UINT64_C(1000000)};
 
     uv_once(&directory_warm, directory_warm_up);
@@ -571,7 +549,6 @@ void directory_ask(struct directory_answer *out, const struct directory_server *
 
 static void directory_free_server(struct directory_server *s)
 {
-    free((char *)(uintptr_t)s->url);
     free((char *)(uintptr_t)s->host);
     free((char *)(uintptr_t)s->ca);
     free((char *)(uintptr_t)s->bind_dn);
@@ -589,8 +566,7 @@ static bool directory_copy_server(struct directory_server *to, const struct dire
     bool whole;
 
     *to = *from;
-    whole = directory_copy(&to->url, from->url);
-    whole = directory_copy(&to->host, from->host) && whole;
+    whole = directory_copy(&to->host, from->host);
     whole = directory_copy(&to->ca, from->ca) && whole;
     whole = directory_copy(&to->bind_dn, from->bind_dn) && whole;
     whole = directory_copy(&to->bind_password, from->bind_password) && whole;

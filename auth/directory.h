@@ -1,9 +1,10 @@
 /* Logins checked by an LDAP server (RFC 4511): bind, or search and then bind, on one connection
  * that is used once. A driver.
  *
- * libldap waits where it stands (names, TLS), so each visit has a thread of its own, not one of the
- * pool that signs; so many at once, the rest in line. It is loaded when it is needed, as libcurl
- * is. Neither the system's ldap.conf nor the environment has a say, referrals are not followed. */
+ * libldap waits where it stands, so each visit has a thread of its own, not one of the pool that
+ * signs; so many at once, the rest in line. It is loaded when it is needed, as libcurl is, and TLS
+ * is not its affair. Neither the system's ldap.conf nor the environment has a say, referrals are
+ * not followed. */
 #ifndef VESTIBULE_AUTH_DIRECTORY_H
 #define VESTIBULE_AUTH_DIRECTORY_H
 
@@ -25,8 +26,8 @@ enum directory_outcome {
 };
 
 struct directory_server {
-    const char *url;  /* "ldaps://host:636" */
-    const char *host; /* to be named by its certificate */
+    const char *host;
+    uint16_t port;
     bool tls;
     bool start_tls;
     const char *ca; /* NULL: the system's */

@@ -2,6 +2,7 @@
 
 import base64
 import re
+import time
 
 import pytest
 
@@ -97,7 +98,9 @@ def named(folder):
 
 def spoilt(authority, how):
     if how == "expired":
-        return authority.issue("expired", days=-1), "its certificate expired on"
+        certificate = authority.issue("expired", days=0)
+        time.sleep(1.1)
+        return certificate, "its certificate expired on"
     if how == "another name":
         return authority.issue("other", names="DNS:other.example.test"), "does not name 127.0.0.1"
     return authority.issue("strange"), "is no authority that is trusted here"
@@ -442,7 +445,7 @@ def test_a_library_is_loaded_by_whom_it_serves(stores, folder, pki):
     with opened(stores["ldap"], folder / "v", pki, 1) as vestibule:
         assert try_login(vestibule, client.USER, client.PASSWORD) == "235 2.7.0"
         assert "libldap" in maps(vestibule.pid)
-        assert "libcrypto.so.3" not in maps(vestibule.pid), "a plug-in for SASL was loaded"
+        assert "/sasl2/" not in maps(vestibule.pid), "a plug-in for SASL was loaded"
         assert "libldap" not in maps(vestibule.front) and "libcurl" not in maps(vestibule.front)
     with program.running(folder / "w", pki, 1) as vestibule:
         assert "libcurl" not in maps(vestibule.pid) and "libldap" not in maps(vestibule.pid)
