@@ -193,8 +193,12 @@ def crowd(start, pace, so_far):
     return found
 
 
+UPLOAD = "slow,size=25M,part=data,octets=1250000,interval=100ms"  # 100 Mbit/s
+
+
 def disturbed(start, pace, so_far):
-    """Sessions at half load, alone and while uploads of 25 MiB and a flood of wrong passwords go on."""
+    """Sessions at half load, alone and while uploads of 25 MiB and a flood of wrong passwords go on. The uploads come at
+    the speed of a line: at that of loopback they would fill the core of load and sink, which would measure itself."""
     rate = f"{so_far['session']['rate'] / 2:.0f}"
 
     def percentiles():
@@ -206,7 +210,7 @@ def disturbed(start, pace, so_far):
         alone = percentiles()
         others = server.site.strangers
         # The measuring client goes first on their core: it is the server that is to be measured.
-        with Load(server, "--concurrency", 1, "--duration", WAIT, "bulk,size=25M", nice=10), \
+        with Load(server, "--concurrency", 4, "--duration", WAIT, UPLOAD, nice=10), \
                 Load(server, "--rate", 50, "--duration", WAIT, "--source", SOURCES, "flood", users=others, nice=10):
             beside = percentiles()
     return {"alone": alone["p99"], "beside": beside["p99"], "p50_alone": alone["p50"], "p50_beside": beside["p50"]}

@@ -9,6 +9,7 @@
 #include "auth/cache.h"
 #include "auth/line.h"
 #include "auth/realm.h"
+#include "proxy/hashing.h"
 #include "proxy/log.h"
 
 #define FULL_LOG_EVERY 100 /* one log line for so many logins that found the line full */
@@ -33,7 +34,7 @@ struct attempt {
     struct link *link;
     struct edition *edition;
     uint64_t number;
-    uv_work_t work;
+    struct hashing_job work;
     uv_timer_t timer;
     struct line_place place;
     size_t backend;   /* whose turn it is */
@@ -54,6 +55,7 @@ struct judge {
     const struct conf *conf; /* in force; to be compared alone */
     uint64_t lockout_ms;
     unsigned parallel;
+    struct hashing *threads; /* so many */
     unsigned hashing;
     unsigned asking;
     uint64_t full;
@@ -104,7 +106,8 @@ struct judge *judge_new(uv_loop_t *loop, unsigned parallel, const struct conf *c
     j->cache = new_cache(conf);
     j->hashes = line_new(JUDGE_HASHES_WAITING);
     j->asks = line_new(JUDGE_ASKS_WAITING);
-    if (j->guard != NULL && j->cache != NULL && j->hashes != NULL && j->asks != NULL)
+    if (j->guard != NULL && j->cache != NULL && j->hashes != NULL && j->asks != NULL &&
+        (j->threads = hashing_new(loop, parallel)) != NULL)
         return j;
     judge_free(j);
     return NULL;
@@ -114,6 +117,7 @@ void judge_free(struct judge *j)
 {
     if (j == NULL)
         return;
+    hashing_free(j->threads);
     guard_free(j->guard);
     auth_cache_free(j->cache);
     line_free(j->hashes);
@@ -341,19 +345,24 @@ static void backend_spoke(struct attempt *a, enum backend_verdict verdict, const
     next_backend(a);
 }
 
-static void check_in_pool(uv_work_t *work)
+static struct attempt *attempt_at_work(struct hashing_job *job)
 {
-    struct attempt *a = work->data;
+    return (struct attempt *)((char *)job - offsetof(struct attempt, work));
+}
+
+static void check_in_thread(struct hashing_job *job)
+{
+    struct attempt *a = attempt_at_work(job);
     a->verdict = backend_at(a)->ops->verify(backend_at(a), &a->credential);
 }
 
-static void after_check(uv_work_t *work, int status)
+static void after_check(struct hashing_job *job)
 {
-    struct attempt *a = work->data;
+    struct attempt *a = attempt_at_work(job);
     struct judge *j = a->judge;
     j->hashing--;
     attempt_enter(a, ATTEMPT_NEW);
-    backend_spoke(a, status == 0 ? a->verdict : BACKEND_UNAVAILABLE, NULL);
+    backend_spoke(a, a->verdict, NULL);
     pump(j);
 }
 
@@ -405,8 +414,8 @@ static void hash(struct attempt *a)
 {
     a->judge->hashing++;
     attempt_enter(a, ATTEMPT_HASHING);
-    a->work.data = a;
-    uv_queue_work(a->judge->loop, &a->work, check_in_pool, after_check);
+    a->work = (struct hashing_job){.work = check_in_thread, .done = after_check};
+    hashing_run(a->judge->threads, &a->work);
 }
 
 static struct attempt *attempt_of(struct line_place *p)
@@ -646,6 +655,7 @@ void judge_stop(struct judge *j)
 {
     j->stopping = true;
     leave_all(j, NULL);
+    hashing_stop(j->threads);
 }
 
 void judge_take(struct judge *j, struct link *l, struct edition *e,

@@ -38,8 +38,7 @@ struct judge_counts {
     unsigned running; /* in the pool, or with another server */
 };
 
-/* `parallel` password checks at once; the thread pool must be larger, so that signatures find a
- * thread. NULL: out of memory. */
+/* `parallel` password checks at once, in threads of their own. NULL: out of memory. */
 struct judge *judge_new(uv_loop_t *loop, unsigned parallel, const struct conf *conf);
 /* What is under way gets no answer, so that the loop can end. */
 void judge_stop(struct judge *j);

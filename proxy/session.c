@@ -13,7 +13,7 @@
 #include "proxy/socket.h"
 
 /* What one event may move before the other sessions get their turn. */
-#define STEP_OCTETS 262144
+#define STEP_OCTETS 65536
 
 static void on_handle_closed(uv_handle_t *handle)
 {

@@ -123,13 +123,13 @@ static void init_handles(struct vault *v)
     uv_timer_start(&v->rotate, on_rotate, TICKET_ROTATE_S * 1000ULL, TICKET_ROTATE_S * 1000ULL);
 }
 
-/* Passwords never take the last threads: signatures and files find one. */
+/* RSA signatures have libuv's pool; passwords as many threads of their own. */
 static unsigned size_thread_pool(void)
 {
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
     unsigned parallel = cores < 1 ? 1 : cores > 32 ? 32 : (unsigned)cores;
     char text[16];
-    snprintf(text, sizeof text, "%u", parallel + 2);
+    snprintf(text, sizeof text, "%u", parallel + 1);
     setenv("UV_THREADPOOL_SIZE", text, 1);
     return parallel;
 }
