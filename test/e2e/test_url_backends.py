@@ -19,7 +19,7 @@ from cred.imap import Imap
 from cred.ldap import SUFFIX, Ldap
 from cred.pop3 import Pop3
 from cred.smtp import Smtp
-from test_backends import OPEN, at_once, opened, try_login
+from test_backends import OPEN, at_once, gets_in, opened, try_login
 
 NAME = "mail.example.test"  # in every certificate of the tests
 
@@ -229,7 +229,8 @@ NOT_NOW = {
     "imap: nonsense": ("imap", (*IMAP, (rb"\S+ AUTHENTICATE", b"TAG MAYBE\r\n"))),
     "imap: PREAUTH": ("imap", (b"* PREAUTH come in\r\n", IMAP[1])),
     "imap: goes": ("imap", (*IMAP, (rb"\S+ AUTHENTICATE", b"* BYE\r\n"))),
-    "imap: LOGINDISABLED": ("imap", (b"* OK\r\n", (rb"\S+ CAPABILITY", b"* CAPABILITY IMAP4rev1 LOGINDISABLED\r\nTAG OK\r\n"))),
+    "imap: LOGINDISABLED": ("imap", (b"* OK\r\n", (rb"\S+ CAPABILITY",
+                                                  b"* CAPABILITY IMAP4rev1 LOGINDISABLED\r\nTAG OK\r\n"))),
     "pop3: out of order": ("pop3", (*POP3, (rb"[A-Za-z0-9+/=]{8}", b"-ERR [SYS/TEMP] not now\r\n"))),
     "smtp: out of order": ("smtp", (*SMTP, (rb"AUTH", b"454 4.7.0 not now\r\n"))),
     "smtp: no AUTH at all": ("smtp", (b"220 ready\r\n", (rb"EHLO", b"250 host\r\n"))),
@@ -254,7 +255,8 @@ def test_a_mailbox_that_is_open_elsewhere_keeps_nobody_from_sending(folder, pki)
 def test_an_old_imap_server_is_asked_with_login(folder, pki):
     heard = []
     old = dialogue(b"* OK\r\n", (rb"\S+ CAPABILITY", b"* CAPABILITY IMAP4rev1\r\nTAG OK\r\n"),
-                   (rb'\S+ LOGIN alice "se \\"c\\\\ret"\r\n', b"TAG OK\r\n"), (rb"\S+ LOGIN", b"TAG NO\r\n"), heard=heard)
+                   (rb'\S+ LOGIN alice "se \\"c\\\\ret"\r\n', b"TAG OK\r\n"), (rb"\S+ LOGIN", b"TAG NO\r\n"),
+                   heard=heard)
     assert answer_to(folder, pki, "imap", old, password='se "c\\ret')[0] == "235 2.7.0", heard
     assert answer_to(folder, pki, "imap", old, password="wrong")[0] == "535 5.7.8"
 
@@ -316,7 +318,7 @@ def test_a_changed_header_file_is_read_again(web, folder, pki):
     with opened(web, folder / "v", pki, 1) as vestibule:
         assert try_login(vestibule, client.USER, client.PASSWORD) == "535 5.7.8"
         web.headers.write_text(f"{KEY}\n")
-        proc.wait_until(lambda: try_login(vestibule, client.USER, client.PASSWORD) == "235 2.7.0", 5, "the new key is sent")
+        proc.wait_until(lambda: gets_in(vestibule), 5, "the new key is sent")
 
 
 def test_connections_to_a_web_server_are_kept(web, folder, pki):
@@ -396,7 +398,7 @@ def test_who_searches_may_get_a_new_password(stores, folder, pki):
     with running(folder, pki, auth) as vestibule:
         assert "see ldap_bind_dn" in unavailable(vestibule)
         password.write_text(store.password.read_text())
-        proc.wait_until(lambda: try_login(vestibule, client.USER, client.PASSWORD) == "235 2.7.0", 5, "the new one is used")
+        proc.wait_until(lambda: gets_in(vestibule), 5, "the new one is used")
 
 
 def test_an_anonymous_search_sees_what_the_directory_shows(stores, folder, pki):

@@ -47,7 +47,8 @@ class Mailboxes(Dovecot):
         self.certificate = self.authority.issue("mailboxes")
         self.protocols = f" {self.service}"
         old = packages.version("dovecot-core").startswith("1:2.3")
-        self.more = TLS["2.3" if old else "2.4"].format(chain=self.certificate.chain, key=self.certificate.key, folder=folder)
+        self.more = TLS["2.3" if old else "2.4"].format(
+            chain=self.certificate.chain, key=self.certificate.key, folder=folder)
         self.more += LISTENERS.format(service=self.service, plain=self.plain, port=self.port, clear=self.clear)
         self.more += pages.filled("imap", {}, "conf") + self.extra
         super().__init__(folder)

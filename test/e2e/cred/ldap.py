@@ -90,7 +90,8 @@ class Ldap(base.Store):
         addresses = f"ldaps://127.0.0.1:{self.port}/ ldap://127.0.0.1:{self.clear}/"
         with (self.folder / "output").open("a") as output:
             self.daemon = subprocess.Popen([self.program, "-f", self.configuration, "-h", addresses, "-d", "0"],
-                                           env=self.environment(), stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+                                           env=self.environment(), stdin=subprocess.DEVNULL,
+                                           stdout=output, stderr=output)
         self.wait_for_socket(self.port, log=(self.folder / "output").read_text)
 
     def stop(self):
