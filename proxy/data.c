@@ -2,7 +2,7 @@
 
 #include <string.h>
 #ifdef __SSE2__
-#include <emmintrin.h>
+#include <immintrin.h>
 #endif
 
 /* Where in the input we stand. Octets that may turn out to be the end of data, or half a line end,
@@ -245,7 +245,7 @@ static size_t data_clean_words(const uint8_t *in, size_t len)
     return i;
 }
 
-size_t data_clean_portable(const uint8_t *in, size_t len, bool line_start)
+static size_t data_clean_portable(const uint8_t *in, size_t len, bool line_start)
 {
     size_t i = 0;
 
@@ -263,13 +263,22 @@ size_t data_clean_portable(const uint8_t *in, size_t len, bool line_start)
 }
 
 #ifdef __SSE2__
-static uint64_t data_mask_part(__m128i block, __m128i wanted)
+/* Bit i is set where octet i of 64 is this one. */
+struct data_look {
+    uint64_t cr, lf, nul, dot;
+};
+
+static inline __m128i data_load(const uint8_t *in)
+{
+    return _mm_loadu_si128((const __m128i *)(const void *)in);
+}
+
+static inline uint64_t data_mask_part(__m128i block, __m128i wanted)
 {
     return (uint64_t)(unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(block, wanted));
 }
 
-/* Bit i is set where octet i of 64 is `c`. */
-static uint64_t data_mask(const __m128i block[4], char c)
+static inline uint64_t data_mask(const __m128i block[4], char c)
 {
     __m128i wanted = _mm_set1_epi8(c);
 
@@ -277,45 +286,117 @@ static uint64_t data_mask(const __m128i block[4], char c)
            data_mask_part(block[2], wanted) << 32 | data_mask_part(block[3], wanted) << 48;
 }
 
-static __m128i data_load(const uint8_t *in)
+static inline struct data_look data_look(const uint8_t *in)
 {
-    return _mm_loadu_si128((const __m128i *)(const void *)in);
+    __m128i block[4] = {data_load(in), data_load(in + 16), data_load(in + 32), data_load(in + 48)};
+
+    return (struct data_look){.cr = data_mask(block, '\r'),
+                              .lf = data_mask(block, '\n'),
+                              .nul = data_mask(block, '\0'),
+                              .dot = data_mask(block, '.')};
+}
+
+#define DATA_AVX2 __attribute__((target("avx2")))
+
+DATA_AVX2 static inline uint64_t data_mask_wide(const __m256i block[2], char c)
+{
+    __m256i wanted = _mm256_set1_epi8(c);
+
+    return (uint64_t)(unsigned)_mm256_movemask_epi8(_mm256_cmpeq_epi8(block[0], wanted)) |
+           (uint64_t)(unsigned)_mm256_movemask_epi8(_mm256_cmpeq_epi8(block[1], wanted)) << 32;
+}
+
+DATA_AVX2 static inline struct data_look data_look_wide(const uint8_t *in)
+{
+    __m256i block[2] = {_mm256_loadu_si256((const __m256i *)(const void *)in),
+                        _mm256_loadu_si256((const __m256i *)(const void *)(in + 32))};
+
+    return (struct data_look){.cr = data_mask_wide(block, '\r'),
+                              .lf = data_mask_wide(block, '\n'),
+                              .nul = data_mask_wide(block, '\0'),
+                              .dot = data_mask_wide(block, '.')};
+}
+
+#define DATA_AVX512 __attribute__((target("avx512bw")))
+
+DATA_AVX512 static inline struct data_look data_look_widest(const uint8_t *in)
+{
+    __m512i block = _mm512_loadu_si512((const void *)in);
+
+    return (struct data_look){.cr = _mm512_cmpeq_epi8_mask(block, _mm512_set1_epi8('\r')),
+                              .lf = _mm512_cmpeq_epi8_mask(block, _mm512_set1_epi8('\n')),
+                              .nul = _mm512_cmpeq_epi8_mask(block, _mm512_setzero_si512()),
+                              .dot = _mm512_cmpeq_epi8_mask(block, _mm512_set1_epi8('.'))};
 }
 
 /* 64 octets at once, line ends included: an LF must stand exactly where a CR stands before it, a
  * NUL nowhere, a dot not behind an LF. */
-size_t data_clean(const uint8_t *in, size_t len, bool line_start)
+static inline __attribute__((always_inline)) size_t data_clean_by(
+    struct data_look (*look)(const uint8_t *in), const uint8_t *in, size_t len, bool line_start)
 {
     uint64_t cr_before = 0;
     uint64_t lf_before = line_start ? 1 : 0;
     size_t i = 0;
 
     while (len - i >= 64) {
-        __m128i block[4] = {data_load(in + i), data_load(in + i + 16), data_load(in + i + 32),
-                            data_load(in + i + 48)};
-        uint64_t cr, lf, behind_cr, behind_lf, dirty;
+        struct data_look at = look(in + i);
+        uint64_t behind_cr = at.cr << 1 | cr_before;
+        uint64_t behind_lf = at.lf << 1 | lf_before;
+        uint64_t dirty = (at.lf ^ behind_cr) | at.nul | (at.dot & behind_lf);
 
-        cr = data_mask(block, '\r');
-        lf = data_mask(block, '\n');
-        behind_cr = cr << 1 | cr_before;
-        behind_lf = lf << 1 | lf_before;
-        dirty = (lf ^ behind_cr) | data_mask(block, '\0') | (data_mask(block, '.') & behind_lf);
         if (dirty != 0) {
-            unsigned at = (unsigned)__builtin_ctzll(dirty);
+            unsigned place = (unsigned)__builtin_ctzll(dirty);
 
             /* Behind a CR it is the CR that is amiss. */
-            return i + at - (size_t)(behind_cr >> at & 1);
+            return i + place - (size_t)(behind_cr >> place & 1);
         }
-        cr_before = cr >> 63;
-        lf_before = lf >> 63;
+        cr_before = at.cr >> 63;
+        lf_before = at.lf >> 63;
         i += 64;
     }
     i -= (size_t)cr_before;
     return i + data_clean_portable(in + i, len - i, lf_before != 0);
 }
-#else
-size_t data_clean(const uint8_t *in, size_t len, bool line_start)
+
+static size_t data_clean_16(const uint8_t *in, size_t len, bool line_start)
 {
-    return data_clean_portable(in, len, line_start);
+    return data_clean_by(data_look, in, len, line_start);
+}
+
+DATA_AVX2 static size_t data_clean_32(const uint8_t *in, size_t len, bool line_start)
+{
+    return data_clean_by(data_look_wide, in, len, line_start);
+}
+
+DATA_AVX512 static size_t data_clean_64(const uint8_t *in, size_t len, bool line_start)
+{
+    return data_clean_by(data_look_widest, in, len, line_start);
+}
+
+size_t data_cleaners(data_cleaner *out[DATA_CLEANERS_MAX])
+{
+    size_t count = 0;
+
+    if (__builtin_cpu_supports("avx512bw"))
+        out[count++] = data_clean_64;
+    if (__builtin_cpu_supports("avx2"))
+        out[count++] = data_clean_32;
+    out[count++] = data_clean_16;
+    out[count++] = data_clean_portable;
+    return count;
+}
+#else
+size_t data_cleaners(data_cleaner *out[DATA_CLEANERS_MAX])
+{
+    out[0] = data_clean_portable;
+    return 1;
 }
 #endif
+
+size_t data_clean(const uint8_t *in, size_t len, bool line_start)
+{
+    data_cleaner *best[DATA_CLEANERS_MAX];
+
+    data_cleaners(best);
+    return best[0](in, len, line_start);
+}

@@ -58,9 +58,13 @@ void data_end_chunked(struct data_scan *d, uint8_t *out, size_t *out_len);
 
 /* How many octets at the front of `in` go out just as they came: whole lines and beginnings of
  * lines, up to a dot at a line start, a NUL, an LF without CR or a CR without LF (yet).
- * `line_start`: a dot at the very front is such a dot. The second is for machines without SSE2, and
- * the yardstick of the first. */
+ * `line_start`: a dot at the very front is such a dot. */
 size_t data_clean(const uint8_t *in, size_t len, bool line_start);
-size_t data_clean_portable(const uint8_t *in, size_t len, bool line_start);
+
+/* The ways to do it that this processor has, the fastest first; all say the same, the last one is
+ * the yardstick. */
+#define DATA_CLEANERS_MAX 4
+typedef size_t data_cleaner(const uint8_t *in, size_t len, bool line_start);
+size_t data_cleaners(data_cleaner *out[DATA_CLEANERS_MAX]);
 
 #endif

@@ -1,6 +1,7 @@
 #include "proxy/front.h"
 
 #include <fcntl.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,6 +16,7 @@
 #include "proxy/privileges.h"
 #include "proxy/worker.h"
 
+#define MEMORY_KEPT (1024 * 1024)  /* octets free at the end of the heap */
 #define DESCRIPTORS_SPARE 16       /* a connection that is turned away, a probe of the MTA */
 #define DESCRIPTORS_LOOKED_AT 4096 /* a front that just started holds none above */
 
@@ -233,8 +235,17 @@ static void front_close(struct front *f)
     pthread_mutex_destroy(&f->lock);
 }
 
+/* Buffers come and go all the time; memory that goes back to the kernel in between has to be
+ * faulted in again. */
+static void keep_memory(void)
+{
+    mallopt(M_TRIM_THRESHOLD, MEMORY_KEPT);
+    mallopt(M_TOP_PAD, MEMORY_KEPT / 4);
+}
+
 int front_run(void)
 {
+    keep_memory();
     ignore_signals();
     prctl(PR_SET_NAME, "vestibule-front");
     struct bundle *bundle = take_bundle();

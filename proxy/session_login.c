@@ -102,6 +102,8 @@ void session_take_verdict(struct session *s, const struct channel_frame *frame)
              frame->as.verdict.login_len > 0 ? frame->as.verdict.login : "");
     s->exchange = false;
     smtp_verdict(s->smtp, verdict_of(word), login);
+    if (word == CHANNEL_ACCEPTED && s->tls != NULL)
+        tls_engine_no_secrets(s->tls); /* there is no second login */
 }
 
 /* The client cancelled it, or its next message could not be taken: the vault is not left waiting.

@@ -98,7 +98,10 @@ void smtp_body_scanned(struct smtp *s, struct smtp_io *io, size_t used)
 
 bool smtp_body_pass(struct smtp *s, struct smtp_io *io)
 {
-    enum { SLACK = 256 }; /* for stuffing, so that what came in one piece mostly goes in one */
+    enum {
+        SLACK = 256, /* for stuffing, so that what came in one piece mostly goes in one */
+        FLOW = 8192  /* so much at once says that the message is large */
+    };
     size_t have = smtp_body_have(s, io);
     size_t used, room, want, out = 0;
     struct buf *to;
@@ -115,6 +118,8 @@ bool smtp_body_pass(struct smtp *s, struct smtp_io *io)
         return true;
     room = buf_room(to);
     want = have + SLACK < room ? have + SLACK : room;
+    if (have >= FLOW && buf_len(to) == 0)
+        want = room; /* more will come behind it: a buffer that grows is copied */
     space = buf_reserve(to, want);
     if (space == NULL)
         return smtp_wrote(s, false);

@@ -83,6 +83,10 @@ void tls_engine_signed(struct tls_engine *e, const uint8_t *signature,
 enum tls_status tls_engine_read(struct tls_engine *e, struct tls_wire *wire, uint8_t *plain,
                                 size_t cap, size_t *got);
 
+/* What comes from here on is no secret of anybody's: it is not overwritten in the library's memory
+ * behind each record. At first all of it is. */
+void tls_engine_no_secrets(struct tls_engine *e);
+
 /* Encrypts; *taken octets of plain are done with (the rest: again, same or more bytes, any
  * address). */
 enum tls_status tls_engine_write(struct tls_engine *e, struct tls_wire *wire, const uint8_t *plain,

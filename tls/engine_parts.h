@@ -51,8 +51,9 @@ struct tls_engine {
     struct tls_context *context;
     SSL *ssl;
     enum engine_state state;
-    bool shook;   /* the handshake was done once */
-    bool refused; /* the signature was */
+    bool shook;      /* the handshake was done once */
+    bool no_secrets; /* see tls_engine_no_secrets */
+    bool refused;    /* the signature was */
     bool close_sent;
     bool certified; /* the client showed a certificate */
     size_t chosen;  /* certificate of this connection */
