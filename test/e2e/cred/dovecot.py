@@ -67,6 +67,7 @@ PASSDB_2_4 = {"file": "passwd-file {{\n  passwd_file_path = {folder}/users\n  au
 START = """\
 set -e
 mount -t overlay overlay -o lowerdir={lower}:/usr/lib /usr/lib
+mount -t overlay overlay -o lowerdir={tools}:/usr/bin /usr/bin
 exec {program} -F -c {folder}/dovecot.conf
 """
 
@@ -91,7 +92,7 @@ class Dovecot(base.Store):
         for part in ("run", "home"):
             (self.folder / part).mkdir()
         self.values = dict(folder=self.folder, program=self.program, libraries=self.libraries, protocols=self.protocols,
-                           lower=":".join(str(root / "usr/lib") for root in roots))
+                           lower=":".join(str(root / "usr/lib") for root in roots), tools=roots[0] / "usr/bin")
         self.configure()
         (self.folder / "start").write_text(START.format(**self.values))
         self.write_users()
