@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #include "auth/backend.h"
-#include "auth/fetch.h"
+#include "auth/fetch_once.h"
 #include "auth/file_state.h"
 #include "auth/jwt.h"
 #include "auth/oauth_introspection.h"
@@ -519,7 +519,6 @@ static void oauth_leave(struct backend *b, struct backend_question *q)
 struct oauth_look {
     struct oauth *oauth;
     char *text;
-    bool over;
     bool good;
 };
 
@@ -533,7 +532,6 @@ static void on_looked(struct fetch_job *job, const struct fetch_result *r)
     char login[SASL_LOGIN_MAX + 1];
     enum introspection_status status = INTROSPECTION_NONSENSE;
 
-    look->over = true;
     if (r->outcome == FETCH_DONE)
         status = introspection_read(login, &why, r->status, r->body, r->body_len, &rules, "",
                                     (int64_t)time(NULL));
@@ -555,22 +553,8 @@ static bool look_at_server(struct oauth *o, char text[BACKEND_ERROR_MAX])
         introspection_request(o, "token_type_hint=access_token&token=vestibule-check");
     struct oauth_look look = {.oauth = o, .text = text};
     struct fetch_job job = {.done = on_looked, .owner = &look};
-    struct fetch *f;
-    uv_loop_t loop;
 
-    snprintf(text, BACKEND_ERROR_MAX, "out of memory");
-    if (uv_loop_init(&loop) != 0)
-        return false;
-    f = fetch_new(&loop, text);
-    if (f != NULL) {
-        fetch_begin(f, &job, &request);
-        while (!look.over)
-            uv_run(&loop, UV_RUN_ONCE);
-        fetch_close(f);
-    }
-    uv_run(&loop, UV_RUN_DEFAULT);
-    uv_loop_close(&loop);
-    return look.good;
+    return fetch_once(&job, &request, text) && look.good;
 }
 
 static bool oauth_describe(struct backend *b, char text[BACKEND_ERROR_MAX])

@@ -10,6 +10,7 @@
 #include "auth/backend.h"
 #include "auth/directory.h"
 #include "auth/fetch.h"
+#include "auth/fetch_once.h"
 #include "auth/file_state.h"
 #include "auth/text_file.h"
 #include "auth/trouble.h"
@@ -601,7 +602,6 @@ struct url_look {
     struct backend_url *backend;
     char *text;
     bool fine;
-    struct fetch_job job;
 };
 
 static void url_look_certificate(char out[URL_CERTIFICATE_MAX], const struct backend_url *u,
@@ -660,7 +660,8 @@ static void url_looked(struct fetch_job *job, const struct fetch_result *r)
 }
 
 /* A login that nobody has. */
-static bool url_look_begin(struct fetch *f, struct url_look *l)
+/* True: url_looked was told. */
+static bool url_look(struct url_look *l)
 {
     static const struct sasl_credential nobody = {.mechanism = SASL_PLAIN,
                                                   .login_len = 15,
@@ -670,41 +671,30 @@ static bool url_look_begin(struct fetch *f, struct url_look *l)
     static const struct auth_client here = {
         .address = {[10] = 0xff, [11] = 0xff, [12] = 127, [15] = 1}};
     struct fetch_request r = url_request(l->backend);
+    struct fetch_job job = {.done = url_looked, .owner = l};
     char **headers = NULL;
+    bool asked;
 
     if (l->backend->spec.protocol == URL_HTTP) {
         headers = url_http_headers(&nobody, &here, l->backend->headers);
-        if (headers == NULL)
+        if (headers == NULL) {
+            snprintf(l->text, BACKEND_ERROR_MAX, "out of memory");
             return false;
+        }
         r.headers = (const char *const *)headers;
         r.user = nobody.login;
         r.password = nobody.secret;
     }
-    l->job = (struct fetch_job){.done = url_looked, .owner = l};
-    fetch_begin(f, &l->job, &r);
+    asked = fetch_once(&job, &r, l->text);
     url_http_free(headers);
-    return true;
+    return asked;
 }
 
 static bool url_describe_server(struct backend_url *u, char text[BACKEND_ERROR_MAX])
 {
     struct url_look look = {.backend = u, .text = text};
-    struct fetch *f;
-    uv_loop_t loop;
 
-    snprintf(text, BACKEND_ERROR_MAX, "out of memory");
-    if (uv_loop_init(&loop) != 0)
-        return false;
-    f = fetch_new(&loop, text);
-    if (f != NULL) {
-        if (url_look_begin(f, &look))
-            while (look.job.transfer != NULL || look.job.next != NULL)
-                uv_run(&loop, UV_RUN_ONCE);
-        fetch_close(f);
-    }
-    uv_run(&loop, UV_RUN_DEFAULT);
-    uv_loop_close(&loop);
-    return look.fine;
+    return url_look(&look) && look.fine;
 }
 
 static bool url_describe_directory(struct backend_url *u, char text[BACKEND_ERROR_MAX])

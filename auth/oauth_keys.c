@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "auth/fetch_once.h"
 #include "auth/file_state.h"
 #include "auth/text_file.h"
 
@@ -213,7 +214,6 @@ enum oauth_keys_hope oauth_keys_renew(struct oauth_keys *k)
 struct keys_look {
     struct oauth_keys *keys;
     char *text;
-    bool over;
     bool good;
 };
 
@@ -222,7 +222,6 @@ static void on_looked(struct fetch_job *job, const struct fetch_result *r)
     struct keys_look *look = job->owner;
 
     look->good = keys_take_answer(look->keys, r, look->text);
-    look->over = true;
 }
 
 static bool keys_look(struct oauth_keys *k, char text[BACKEND_ERROR_MAX])
@@ -230,22 +229,8 @@ static bool keys_look(struct oauth_keys *k, char text[BACKEND_ERROR_MAX])
     const struct fetch_request request = keys_request(k);
     struct keys_look look = {.keys = k, .text = text};
     struct fetch_job job = {.done = on_looked, .owner = &look};
-    struct fetch *f;
-    uv_loop_t loop;
 
-    snprintf(text, BACKEND_ERROR_MAX, "out of memory");
-    if (uv_loop_init(&loop) != 0)
-        return false;
-    f = fetch_new(&loop, text);
-    if (f != NULL) {
-        fetch_begin(f, &job, &request);
-        while (!look.over)
-            uv_run(&loop, UV_RUN_ONCE);
-        fetch_close(f);
-    }
-    uv_run(&loop, UV_RUN_DEFAULT);
-    uv_loop_close(&loop);
-    return look.good;
+    return fetch_once(&job, &request, text) && look.good;
 }
 
 bool oauth_keys_describe(struct oauth_keys *k, char text[BACKEND_ERROR_MAX])
